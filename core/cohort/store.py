@@ -189,13 +189,14 @@ def check_tables(tables: Mapping[str, pa.Table], label_keys: list[str], channel_
                 f"observations.{column} finite or empty", f"{endless} NaN or infinite values", "drop those rows"
             )
     notes = tables["notes"]
+    empty = pc.sum(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(notes["text"])), 0)).as_py() or 0
+    if empty:
+        raise SchemaError("notes with text", f"{empty} empty notes", "leave empty notes out")
+
     length = pc.utf8_length(notes["text"])
     bad = pc.or_kleene(pc.greater(notes["model_end"], length), pc.greater(notes["model_start"], notes["model_end"]))
     if pc.sum(bad).as_py():
         raise SchemaError("notes.model_start ≤ model_end ≤ length of the text", "other spans", "mend the spans")
-    empty = pc.sum(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(notes["text"])), 0)).as_py() or 0
-    if empty:
-        raise SchemaError("notes with text", f"{empty} empty notes", "leave empty notes out")
 
 
 def write_cohort(
