@@ -1,0 +1,182 @@
+"""The bridge between the trainer and the store: decisions go into a run, a finished run becomes a round.
+
+A run's inputs (decisions read, parent) are fixed in its folder when it starts, so that one that was killed goes on with
+what it began with. Order at the end: the model is put in place, the round is published, the run's folder goes; killed
+anywhere, the next start carries on from what it finds.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit_store.database import Store
+from audit_store.errors import WorkspaceError
+from audit_store.labels import locks as read_locks
+from audit_store.people import operator
+from audit_store.rounds import check_cohort_matches, open_round, publish_round
+from audit_store.workspace import Workspace
+from core.cohort.store import open_cohort
+from core.config import TrainConfig
+from core.errors import RunError
+from core.fileio import replacing, sync_directory
+from core.progress import Progress
+from core.training import train_round
+
+ROUND_TABLES = ("label", "pair", "mixture", "epoch", "evidence", "detector_score")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run read when it began."""
+
+    round_id: int
+    parent: int | None
+    decisions_count: int
+    decisions_last_id: int
+    decisions_head: str
+
+
+@contextmanager
+def only_trainer(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace's training lock; refuse when another process holds it."""
+    workspace.runs.mkdir(mode=0o700, exist_ok=True)
+    handle = os.open(workspace.runs / ".training.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise WorkspaceError(
+                "one training run at a time in a workspace",
+                "another that is still running",
+                "wait for it, or stop it; it can be resumed",
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def begin(store: Store, round_id: int) -> tuple[Start, pa.Table]:
+    """The decisions a run starts from: those its folder already holds, else today's, written there first."""
+    workspace = store.workspace
+    folder = workspace.run_folder(round_id)
+    start_path, locks_path = folder / "start.json", folder / "locks.parquet"
+    if start_path.is_file():
+        try:
+            return Start(**json.loads(start_path.read_text(encoding="utf-8"))), pq.read_table(locks_path)
+        except (ValueError, TypeError, OSError, pa.ArrowInvalid):
+            raise RunError(
+                "a run folder with readable start.json and locks.parquet",
+                "files that are cut short or changed",
+                "add --fresh to begin the round again",
+            ) from None
+    found = read_locks(store, before_round=round_id)
+    start = Start(
+        round_id,
+        workspace.latest_round(),
+        found.decisions_count,
+        found.decisions_last_id,
+        found.decisions_head,
+    )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with replacing(locks_path) as aside:
+        pq.write_table(found.table, aside)
+    with replacing(start_path) as aside:
+        aside.write_text(json.dumps(asdict(start)), encoding="utf-8")
+    return start, found.table
+
+
+def discard(workspace: Workspace, round_id: int) -> None:
+    """Remove an unfinished run's folder."""
+    shutil.rmtree(workspace.run_folder(round_id), ignore_errors=True)
+
+
+def tidy(workspace: Workspace) -> None:
+    """Remove run folders whose round was published before the process ended."""
+    for round_id in workspace.round_ids():
+        discard(workspace, round_id)
+
+
+def _place_model(workspace: Workspace, round_id: int, model: Path) -> None:
+    target = workspace.model_folder(round_id)
+    aside = target.with_name(f".{target.name}.part")
+    shutil.rmtree(aside, ignore_errors=True)
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    shutil.copytree(model, aside)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(aside, target)
+    sync_directory(target.parent)
+
+
+def publish(store: Store, round_id: int, out: Path) -> Path:
+    """Turn a run's out/ into a round file and a model folder; returns the round file."""
+    workspace = store.workspace
+    _place_model(workspace, round_id, out / "model")
+    path = publish_round(
+        store,
+        round_id,
+        out / "round.json",
+        {name: out / f"{name}.parquet" for name in ROUND_TABLES},
+        operator(),
+    )
+    discard(workspace, round_id)
+    return path
+
+
+def run_round(
+    store: Store,
+    config: TrainConfig,
+    *,
+    seed: int,
+    device: str,
+    budget: int | None,
+    progress: Progress,
+    should_stop: Callable[[], bool],
+    fresh: bool = False,
+    allow_changed_cohort: bool = False,
+) -> int | None:
+    """Train the next round and publish it; None when it was stopped (call again to go on).
+
+    Raises
+    ------
+    StoreError, MiraclError
+        When another trainer runs, the cohort changed since the last round, or the unfinished run has other options.
+    """
+    workspace = store.workspace
+    with only_trainer(workspace):
+        tidy(workspace)
+        round_id = workspace.next_round()
+        parent = workspace.latest_round()
+        if fresh:
+            discard(workspace, round_id)
+        if parent is not None and not allow_changed_cohort:
+            check_cohort_matches(workspace, open_round(workspace, parent))
+        cohort = open_cohort(workspace.cohort)
+        start, locks = begin(store, round_id)
+        out = train_round(
+            cohort,
+            workspace.run_folder(round_id),
+            config,
+            locks=locks,
+            round_id=round_id,
+            parent=start.parent,
+            decisions=(start.decisions_count, start.decisions_last_id, start.decisions_head),
+            seed=seed,
+            device=device,
+            budget=budget,
+            cache_dir=workspace.cache,
+            progress=progress,
+            should_stop=should_stop,
+        )
+        if out is None:
+            return None
+        progress.stage(f"writing round {round_id}")
+        publish(store, round_id, out)
+        return round_id

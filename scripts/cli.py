@@ -1,0 +1,475 @@
+"""The `miracl` command: one verb for each thing people do with a workspace."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from audit_store.errors import StoreError
+from core.errors import ConfigError, MiraclError
+
+EXIT_STOPPED = 130
+DEMO_PASSWORD = "demo-password"
+
+app = typer.Typer(
+    name="miracl",
+    help="Find, review and correct wrong diagnosis labels of ICU stays, with clinicians in the loop.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+cohort_app = typer.Typer(
+    help="Build the workspace's cohort from a source.\n\nExample: miracl build-cohort eicu /data/eicu-2.0",
+    no_args_is_help=True,
+)
+person_app = typer.Typer(
+    help="Add, list and disable the people who sign in.\n\nExample: miracl person add ada --role reviewer",
+    no_args_is_help=True,
+)
+benchmark_app = typer.Typer(
+    help="Measure, and write the table again.\n\nExample: miracl benchmark select", no_args_is_help=True
+)
+app.add_typer(cohort_app, name="build-cohort")
+app.add_typer(person_app, name="person")
+app.add_typer(benchmark_app, name="benchmark")
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
+]
+DEFAULT_WORKSPACE = Path("workspace")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def _needs_trainer(error: ModuleNotFoundError) -> NoReturn:
+    raise ConfigError(
+        "the trainer's packages",
+        f"no module named {error.name}",
+        'install them with: pip install "miracl-audit[train]"',
+    ) from None
+
+
+@cohort_app.command("eicu")
+def build_eicu_cohort(
+    source: Annotated[Path, typer.Argument(help="Folder with the published eICU files (.csv, .csv.gz, Parquet).")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    cutoff_hours: Annotated[
+        float, typer.Option(min=1.0, help="Models read what was charted before this hour of the stay.")
+    ] = 48.0,
+) -> None:
+    """Build a cohort from the eICU Collaborative Research Database.
+
+    Example: miracl build-cohort eicu /data/eicu-crd-2.0 --workspace ward3
+    """
+    from audit_store.workspace import create_workspace
+    from core.cohort.sources.eicu import build_eicu
+
+    space = create_workspace(workspace)
+    with console.status("reading the source"):
+        manifest = build_eicu(source, space.cohort, cutoff_hours=cutoff_hours)
+    _show_cohort(manifest)
+
+
+@cohort_app.command("synthetic")
+def build_synthetic_cohort(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    stays: Annotated[int, typer.Option(help="How many stays.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 0,
+    noise: Annotated[str, typer.Option(help="none, symmetric, asymmetric, balanced or ccn.")] = "balanced",
+    rho_plus: Annotated[float, typer.Option(help="P(1→0); the one rate of symmetric and balanced.")] = 0.2,
+    rho_minus: Annotated[float, typer.Option(help="P(0→1), asymmetric noise alone.")] = 0.0,
+    noise_seed: Annotated[int, typer.Option(help="Seed of the noise, apart from the patients'.")] = 123,
+) -> None:
+    """Invent patients with known truth and label noise, to try things on.
+
+    Example: miracl build-cohort synthetic --stays 2000 --noise symmetric --rho-plus 0.2
+    """
+    from audit_store.workspace import create_workspace
+
+    space = create_workspace(workspace)
+    with console.status("inventing patients"):
+        manifest = _invent(space.cohort, stays, seed, noise, rho_plus, rho_minus, noise_seed)
+    _show_cohort(manifest)
+
+
+def _invent(
+    target: Path, stays: int, seed: int, noise: str, rho_plus: float, rho_minus: float, noise_seed: int
+) -> dict[str, Any]:
+    from core.cohort.sources.synthetic import NoiseSpec, build_synthetic
+
+    spec = NoiseSpec(kind=noise, rho_plus=rho_plus, rho_minus=rho_minus)
+    return build_synthetic(target, stays=stays, seed=seed, noise=spec, noise_seed=noise_seed)
+
+
+def _show_cohort(manifest: dict[str, Any]) -> None:
+    table = Table(title=f"Cohort {manifest['name']}", title_justify="left")
+    for heading, justify in (("criterion", "left"), ("in", "right"), ("removed", "right"), ("out", "right")):
+        table.add_column(heading, justify="left" if justify == "left" else "right")
+    for line in manifest["attrition"]:
+        table.add_row(line["criterion"], *(f"{line[key]:,}" for key in ("in", "removed", "out")))
+    console.print(table)
+    counts = manifest["counts"]
+    console.print(
+        f"{counts['stays']:,} stays of {counts['patients']:,} patients "
+        f"({counts['train_stays']:,} to train on, {counts['test_stays']:,} to test on), "
+        f"{counts['observations']:,} measurements, {counts['notes']:,} notes."
+    )
+
+
+class StopFlag:
+    """Ctrl+C and SIGTERM ask the trainer to stop at the next step; a second Ctrl+C stops at once."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGINT, self._raise)
+        signal.signal(signal.SIGTERM, self._raise)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        if self.raised:
+            raise KeyboardInterrupt
+        self.raised = True
+
+    def __call__(self) -> bool:
+        return self.raised
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """`optim.epochs=3` → ``{"optim.epochs": 3}``; values in JSON, or text where that fails."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name:
+            raise ConfigError("--set name=value", repr(setting), "write for example --set optim.epochs=3")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+@app.command()
+def train(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    preset: Annotated[str, typer.Option(help="miracl, paper or released.")] = "miracl",
+    size: Annotated[str, typer.Option(help="paper (hidden 128, hourly) or compact (hidden 64, two-hourly).")] = "paper",
+    seed: Annotated[int, typer.Option(help="Seed of the weights, batches and dropout.")] = 30,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the preset's 30 when not given.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Pairs to flag; 2 % of the round's when not given.")] = None,
+    note_encoder: Annotated[
+        str | None, typer.Option(help="tfidf, or a Hugging Face name or local folder (BioBERT is the paper's).")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other option, as name=value; repeat as needed.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Discard an unfinished run and begin again.")] = False,
+    allow_changed_cohort: Annotated[
+        bool, typer.Option("--allow-changed-cohort", help="Go on although the cohort is not the last round's.")
+    ] = False,
+) -> None:
+    """Train the next round; decisions of earlier rounds are locked in. Interrupted, it goes on where it was.
+
+    Example: miracl train --workspace ward3 --preset miracl
+    """
+    status = run_training(
+        workspace,
+        preset=preset,
+        size=size,
+        seed=seed,
+        device=device,
+        budget=budget,
+        settings=_settings(settings, epochs, note_encoder),
+        fresh=fresh,
+        allow_changed_cohort=allow_changed_cohort,
+    )
+    if status is None:
+        raise typer.Exit(EXIT_STOPPED)
+    console.print(f"Round {status} is ready. Review it with: miracl review --workspace {workspace}")
+
+
+def _settings(given: list[str] | None, epochs: int | None, note_encoder: str | None) -> dict[str, Any]:
+    settings = parse_settings(given or [])
+    if epochs is not None:
+        settings["optim.epochs"] = epochs
+    if note_encoder is not None:
+        settings["tensors.notes.encoder"] = note_encoder
+    return settings
+
+
+def run_training(
+    workspace: Path,
+    *,
+    preset: str,
+    size: str,
+    seed: int,
+    device: str,
+    budget: int | None,
+    settings: dict[str, Any],
+    fresh: bool = False,
+    allow_changed_cohort: bool = False,
+) -> int | None:
+    """Train and publish the next round with a progress bar; None when it was stopped."""
+    try:
+        from core.config import make_config
+        from scripts.bridge import run_round
+    except ModuleNotFoundError as error:
+        _needs_trainer(error)
+    from audit_store.database import open_store
+    from audit_store.workspace import open_workspace
+    from scripts.progress import TrainingProgress
+
+    config = make_config(preset, size, **settings)
+    store = open_store(open_workspace(workspace))
+    stop = StopFlag()
+    stop.install()
+    with TrainingProgress() as progress:
+        round_id = run_round(
+            store,
+            config,
+            seed=seed,
+            device=device,
+            budget=budget,
+            progress=progress,
+            should_stop=stop,
+            fresh=fresh,
+            allow_changed_cohort=allow_changed_cohort,
+        )
+    if round_id is None:
+        console.print("Stopped. The same command goes on from the last finished epoch.")
+    return round_id
+
+
+@app.command()
+def review(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine's loopback address.")] = 8501,
+) -> None:
+    """Open the review page on this machine (127.0.0.1 alone).
+
+    Example: miracl review --workspace ward3 --port 8502
+    """
+    from audit_store.database import open_store
+    from audit_store.people import list_people
+    from audit_store.rounds import open_round
+    from audit_store.workspace import open_workspace
+    from scripts.serve import serve
+
+    space = open_workspace(workspace)
+    if list_people(open_store(space)).empty:
+        raise StoreError(
+            "someone who can sign in", "a workspace without people", "run: miracl person add NAME --role reviewer"
+        )
+    open_round(space).close()
+    raise typer.Exit(serve(workspace, port, "The review page is ready:"))
+
+
+@app.command()
+def export(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    round_id: Annotated[int | None, typer.Option("--round", help="The round; the latest when not given.")] = None,
+    auto_threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Also correct undecided labels whose error score reaches this."),
+    ] = None,
+    low_certainty: Annotated[
+        bool, typer.Option("--low-certainty", help="Count single answers of low certainty as decided.")
+    ] = False,
+) -> None:
+    """Write cleaned labels (long, wide, listfile; CSV and Parquet) with a manifest.
+
+    Example: miracl export --workspace ward3
+    """
+    from audit_store.database import open_store
+    from audit_store.exports import export_labels
+    from audit_store.labels import Policy
+    from audit_store.people import operator
+    from audit_store.rounds import open_round
+    from audit_store.workspace import open_workspace
+
+    space = open_workspace(workspace)
+    with console.status("writing cleaned labels"):
+        folder = export_labels(
+            open_store(space),
+            open_round(space, round_id),
+            operator(),
+            Policy(auto_threshold=auto_threshold, low_certainty=low_certainty),
+        )
+    console.print(f"Wrote {', '.join(sorted(path.name for path in folder.iterdir()))} in {folder}")
+
+
+@app.command()
+def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Say what a workspace holds and what comes next.
+
+    Example: miracl status --workspace ward3
+    """
+    from audit_store.database import open_store
+    from audit_store.workspace import open_workspace
+    from scripts.status import describe_workspace
+
+    for line in describe_workspace(open_store(open_workspace(workspace))):
+        console.print(line)
+
+
+@app.command()
+def verify(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Check the chain of decisions, the round files and the cohort; name the first row that does not hold.
+
+    Example: miracl verify --workspace ward3
+    """
+    from audit_store.database import open_store
+    from audit_store.ledger import head
+    from audit_store.verify import verify as verify_store
+    from audit_store.workspace import open_workspace
+
+    store = open_store(open_workspace(workspace))
+    with console.status("verifying"):
+        findings = verify_store(store)
+    for finding in findings:
+        console.print(
+            f"{finding.where}, row {finding.row}: {finding.what}" if finding.row else f"{finding.where}: {finding.what}"
+        )
+    if findings:
+        raise typer.Exit(1)
+    current = head(store)
+    console.print(f"All holds: {current.count:,} events, head {current.hash[:16] or '–'}, rounds and cohort unchanged.")
+
+
+@person_app.command("add")
+def person_add(
+    name: Annotated[str, typer.Argument(help="Account name: letters, digits, dot, dash.")],
+    role: Annotated[str, typer.Option(help="reviewer, adjudicator, steward or auditor.")] = "reviewer",
+    display_name: Annotated[str | None, typer.Option(help="Name as others see it.")] = None,
+    password_stdin: Annotated[
+        bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking.")
+    ] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Add a person who may sign in.
+
+    Example: miracl person add ada --role reviewer --display-name "Ada L."
+    """
+    from audit_store.database import open_store
+    from audit_store.people import add_person, operator
+    from audit_store.workspace import open_workspace
+
+    store = open_store(open_workspace(workspace))
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\n")
+    else:
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    person = add_person(store, operator(), name, password, display_name=display_name, role=role)
+    console.print(f"{person.display_name} may sign in as {person.name} ({person.role}).")
+
+
+@person_app.command("list")
+def person_list(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """List the people of a workspace.
+
+    Example: miracl person list
+    """
+    from audit_store.database import open_store
+    from audit_store.people import list_people
+    from audit_store.workspace import open_workspace
+
+    people = list_people(open_store(open_workspace(workspace)))
+    if people.empty:
+        console.print("Nobody yet. Add someone with: miracl person add NAME --role reviewer")
+        return
+    table = Table("name", "shown as", "role", "active")
+    for row in people.itertuples():
+        table.add_row(str(row.name), str(row.display_name), str(row.role), "yes" if row.active else "no")
+    console.print(table)
+
+
+@person_app.command("disable")
+def person_disable(
+    name: Annotated[str, typer.Argument(help="Account name.")], workspace: WorkspaceOption = DEFAULT_WORKSPACE
+) -> None:
+    """Stop a person from signing in; what they decided stays.
+
+    Example: miracl person disable ada
+    """
+    from audit_store.database import open_store
+    from audit_store.people import disable_person, operator
+    from audit_store.workspace import open_workspace
+
+    person = disable_person(open_store(open_workspace(workspace)), operator(), name)
+    console.print(f"{person.display_name} can no longer sign in.")
+
+
+@benchmark_app.command("select")
+def benchmark_select(
+    stays: Annotated[int, typer.Option(min=100, help="Stays; 59,798 × 25 labels is the paper's size.")] = 59_798,
+) -> None:
+    """Time dynamics, mixtures, partition and correction of one epoch, against a plain restatement.
+
+    Example: miracl benchmark select
+    """
+    try:
+        from scripts.benchmarks import select
+    except ModuleNotFoundError as error:
+        _needs_trainer(error)
+    select.run(stays)
+
+
+@app.command()
+def demo(
+    workspace: WorkspaceOption = Path("workspace-demo"),
+    stays: Annotated[int, typer.Option(min=50, help="Invented stays.")] = 2000,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; the preset's 30 when not given.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine's loopback address.")] = 8501,
+    seed: Annotated[int, typer.Option(help="Seed of the patients and of the round.")] = 0,
+    serve: Annotated[bool, typer.Option(help="Open the review page at the end.")] = True,
+) -> None:
+    """Run the loop's first half on invented patients: cohort, training, round, review page.
+
+    Example: miracl demo --stays 500 --no-serve
+    """
+    from scripts.demo_run import prepare
+
+    if prepare(workspace, stays=stays, epochs=epochs, seed=seed, say=console.print) is None:
+        raise typer.Exit(EXIT_STOPPED)
+    if serve:
+        from scripts.serve import serve as run_server
+
+        raise typer.Exit(
+            run_server(
+                workspace,
+                port,
+                f"The review page is ready. Sign in as demo with the password {DEMO_PASSWORD} (demo data, demo account):",
+            )
+        )
+
+
+def guarded(command: Callable[[], object]) -> int:
+    """Run a command; errors a user can mend become one line and status 2."""
+    try:
+        command()
+    except (MiraclError, StoreError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"miracl: {error}")
+        return 2
+    except KeyboardInterrupt:
+        Console(stderr=True).print("miracl: stopped; the same command goes on where it was")
+        return EXIT_STOPPED
+    return 0
+
+
+def main() -> None:
+    """Entry point of the `miracl` command."""
+    sys.exit(guarded(app))
+
+
+if __name__ == "__main__":
+    main()

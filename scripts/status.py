@@ -1,0 +1,43 @@
+"""What a workspace holds and what comes next, in a few lines."""
+
+from audit_store.database import Store
+from audit_store.ledger import head
+from audit_store.queue import counts
+from audit_store.rounds import open_round
+
+
+def describe_workspace(store: Store) -> list[str]:
+    """Lines for `miracl status`: cohort, rounds, progress of review, next step."""
+    workspace = store.workspace
+    folder = workspace.root
+    if not (workspace.cohort / "manifest.json").is_file():
+        return [f"{folder}: no cohort yet. Next: miracl build-cohort SOURCE --workspace {folder}"]
+    manifest = workspace.manifest()
+    numbers = manifest["counts"]
+    lines = [
+        f"Cohort {manifest['name']}: {numbers['stays']:,} stays of {numbers['patients']:,} patients, "
+        f"{len(manifest['labels'])} labels"
+    ]
+    latest = workspace.latest_round()
+    unfinished = workspace.next_round()
+    if (workspace.run_folder(unfinished) / "start.json").is_file():
+        lines.append(f"Round {unfinished}: unfinished. Next: the same miracl train command goes on with it")
+    if latest is None:
+        lines.append(f"No round yet. Next: miracl train --workspace {folder}")
+        return lines
+    round_file = open_round(workspace, latest)
+    info = round_file.info
+    lines.append(
+        f"Round {latest} ({info.preset}, {info.created_at:%Y-%m-%d %H:%M} UTC): {round_file.n_pairs:,} pairs, "
+        f"{round_file.n_flagged:,} flagged"
+    )
+    progress = counts(store, round_file)
+    done = {name: int(progress[name].sum()) for name in ("open", "answered", "conflict", "adjudicated", "locked")}
+    lines.append("Review: " + ", ".join(f"{number:,} {name}" for name, number in done.items()))
+    current = head(store)
+    lines.append(f"Ledger: {current.count:,} events")
+    if done["open"]:
+        lines.append(f"Next: miracl review --workspace {folder}")
+    else:
+        lines.append(f"Next: miracl export --workspace {folder}, then miracl train --workspace {folder}")
+    return lines
