@@ -1,22 +1,19 @@
 """The `miracl` command: one verb for each thing people do with a workspace."""
 
-import json
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from audit_store.errors import StoreError
-from core.errors import ConfigError, MiraclError
+from core.errors import MiraclError
+from scripts.running import console, invent, needs_trainer, parse_settings, run_training
 
 EXIT_STOPPED = 130
-DEMO_PASSWORD = "demo-password"
 
 app = typer.Typer(
     name="miracl",
@@ -44,16 +41,6 @@ WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
 ]
 DEFAULT_WORKSPACE = Path("workspace")
-
-console = Console(highlight=False, soft_wrap=True)
-
-
-def _needs_trainer(error: ModuleNotFoundError) -> NoReturn:
-    raise ConfigError(
-        "the trainer's packages",
-        f"no module named {error.name}",
-        'install them with: pip install "miracl-audit[train]"',
-    ) from None
 
 
 @cohort_app.command("eicu")
@@ -95,17 +82,8 @@ def build_synthetic_cohort(
 
     space = create_workspace(workspace)
     with console.status("inventing patients"):
-        manifest = _invent(space.cohort, stays, seed, noise, rho_plus, rho_minus, noise_seed)
+        manifest = invent(space.cohort, stays, seed, noise, rho_plus, rho_minus, noise_seed)
     _show_cohort(manifest)
-
-
-def _invent(
-    target: Path, stays: int, seed: int, noise: str, rho_plus: float, rho_minus: float, noise_seed: int
-) -> dict[str, Any]:
-    from core.cohort.sources.synthetic import NoiseSpec, build_synthetic
-
-    spec = NoiseSpec(kind=noise, rho_plus=rho_plus, rho_minus=rho_minus)
-    return build_synthetic(target, stays=stays, seed=seed, noise=spec, noise_seed=noise_seed)
 
 
 def _show_cohort(manifest: dict[str, Any]) -> None:
@@ -121,39 +99,6 @@ def _show_cohort(manifest: dict[str, Any]) -> None:
         f"({counts['train_stays']:,} to train on, {counts['test_stays']:,} to test on), "
         f"{counts['observations']:,} measurements, {counts['notes']:,} notes."
     )
-
-
-class StopFlag:
-    """Ctrl+C and SIGTERM ask the trainer to stop at the next step; a second Ctrl+C stops at once."""
-
-    def __init__(self) -> None:
-        self.raised = False
-
-    def install(self) -> None:
-        signal.signal(signal.SIGINT, self._raise)
-        signal.signal(signal.SIGTERM, self._raise)
-
-    def _raise(self, number: int, frame: FrameType | None) -> None:
-        if self.raised:
-            raise KeyboardInterrupt
-        self.raised = True
-
-    def __call__(self) -> bool:
-        return self.raised
-
-
-def parse_settings(settings: list[str]) -> dict[str, Any]:
-    """`optim.epochs=3` → ``{"optim.epochs": 3}``; values in JSON, or text where that fails."""
-    parsed: dict[str, Any] = {}
-    for setting in settings:
-        name, sign, value = setting.partition("=")
-        if not sign or not name:
-            raise ConfigError("--set name=value", repr(setting), "write for example --set optim.epochs=3")
-        try:
-            parsed[name] = json.loads(value)
-        except ValueError:
-            parsed[name] = value
-    return parsed
 
 
 @app.command()
@@ -203,49 +148,6 @@ def _settings(given: list[str] | None, epochs: int | None, note_encoder: str | N
     if note_encoder is not None:
         settings["tensors.notes.encoder"] = note_encoder
     return settings
-
-
-def run_training(
-    workspace: Path,
-    *,
-    preset: str,
-    size: str,
-    seed: int,
-    device: str,
-    budget: int | None,
-    settings: dict[str, Any],
-    fresh: bool = False,
-    allow_changed_cohort: bool = False,
-) -> int | None:
-    """Train and publish the next round with a progress bar; None when it was stopped."""
-    try:
-        from core.config import make_config
-        from scripts.bridge import run_round
-    except ModuleNotFoundError as error:
-        _needs_trainer(error)
-    from audit_store.database import open_store
-    from audit_store.workspace import open_workspace
-    from scripts.progress import TrainingProgress
-
-    config = make_config(preset, size, **settings)
-    store = open_store(open_workspace(workspace))
-    stop = StopFlag()
-    stop.install()
-    with TrainingProgress() as progress:
-        round_id = run_round(
-            store,
-            config,
-            seed=seed,
-            device=device,
-            budget=budget,
-            progress=progress,
-            should_stop=stop,
-            fresh=fresh,
-            allow_changed_cohort=allow_changed_cohort,
-        )
-    if round_id is None:
-        console.print("Stopped. The same command goes on from the last finished epoch.")
-    return round_id
 
 
 @app.command()
@@ -420,7 +322,7 @@ def benchmark_select(
     try:
         from scripts.benchmarks import select
     except ModuleNotFoundError as error:
-        _needs_trainer(error)
+        needs_trainer(error)
     select.run(stays)
 
 
@@ -437,7 +339,7 @@ def demo(
 
     Example: miracl demo --stays 500 --no-serve
     """
-    from scripts.demo_run import prepare
+    from scripts.demo_run import DEMO_NAME, DEMO_PASSWORD, prepare
 
     if prepare(workspace, stays=stays, epochs=epochs, seed=seed, say=console.print) is None:
         raise typer.Exit(EXIT_STOPPED)
@@ -448,7 +350,7 @@ def demo(
             run_server(
                 workspace,
                 port,
-                f"The review page is ready. Sign in as demo with the password {DEMO_PASSWORD} (demo data, demo account):",
+                f"The review page is ready. Sign in as {DEMO_NAME} with the password {DEMO_PASSWORD}:",
             )
         )
 

@@ -8,8 +8,10 @@ from audit_store.database import open_store
 from audit_store.errors import WorkspaceError
 from audit_store.people import add_person, find_person, operator
 from audit_store.workspace import create_workspace
+from scripts.running import invent, run_training
 
 DEMO_NAME = "demo"
+DEMO_PASSWORD = "demo-password"
 DEMO_NOISE = ("balanced", 0.2, 0.0, 123)
 
 
@@ -21,8 +23,6 @@ def prepare(folder: Path, *, stays: int, epochs: int | None, seed: int, say: Cal
     WorkspaceError
         When the folder holds a cohort that is not the demo's.
     """
-    from scripts.cli import DEMO_PASSWORD, _invent, run_training
-
     workspace = create_workspace(folder)
     store = open_store(workspace)
     manifest_path = workspace.cohort / "manifest.json"
@@ -36,7 +36,7 @@ def prepare(folder: Path, *, stays: int, epochs: int | None, seed: int, say: Cal
     else:
         say(f"Cohort: inventing {stays:,} stays …")
         kind, rho_plus, rho_minus, noise_seed = DEMO_NOISE
-        _invent(workspace.cohort, stays, seed, kind, rho_plus, rho_minus, noise_seed)
+        invent(workspace.cohort, stays, seed, kind, rho_plus, rho_minus, noise_seed)
     if find_person(store, DEMO_NAME) is None:
         add_person(store, operator(), DEMO_NAME, DEMO_PASSWORD, display_name="Demo reviewer", role="steward", demo=True)
     latest = workspace.latest_round()

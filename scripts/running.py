@@ -1,0 +1,106 @@
+"""What the `miracl` command and the demo share: inventing a cohort, training a round with a bar that can be stopped."""
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from core.errors import ConfigError
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def needs_trainer(error: ModuleNotFoundError) -> NoReturn:
+    raise ConfigError(
+        "the trainer's packages",
+        f"no module named {error.name}",
+        'install them with: pip install "miracl-audit[train]"',
+    ) from None
+
+
+def invent(
+    target: Path, stays: int, seed: int, noise: str, rho_plus: float, rho_minus: float, noise_seed: int
+) -> dict[str, Any]:
+    from core.cohort.sources.synthetic import NoiseSpec, build_synthetic
+
+    spec = NoiseSpec(kind=noise, rho_plus=rho_plus, rho_minus=rho_minus)
+    return build_synthetic(target, stays=stays, seed=seed, noise=spec, noise_seed=noise_seed)
+
+
+class StopFlag:
+    """Ctrl+C and SIGTERM ask the trainer to stop at the next step; a second Ctrl+C stops at once."""
+
+    def __init__(self) -> None:
+        self.raised = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGINT, self._raise)
+        signal.signal(signal.SIGTERM, self._raise)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        if self.raised:
+            raise KeyboardInterrupt
+        self.raised = True
+
+    def __call__(self) -> bool:
+        return self.raised
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """`optim.epochs=3` → ``{"optim.epochs": 3}``; values in JSON, or text where that fails."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        name, sign, value = setting.partition("=")
+        if not sign or not name:
+            raise ConfigError("--set name=value", repr(setting), "write for example --set optim.epochs=3")
+        try:
+            parsed[name] = json.loads(value)
+        except ValueError:
+            parsed[name] = value
+    return parsed
+
+
+def run_training(
+    workspace: Path,
+    *,
+    preset: str,
+    size: str,
+    seed: int,
+    device: str,
+    budget: int | None,
+    settings: dict[str, Any],
+    fresh: bool = False,
+    allow_changed_cohort: bool = False,
+) -> int | None:
+    """Train and publish the next round with a progress bar; None when it was stopped."""
+    try:
+        from core.config import make_config
+        from scripts.bridge import run_round
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    from audit_store.database import open_store
+    from audit_store.workspace import open_workspace
+    from scripts.progress import TrainingProgress
+
+    config = make_config(preset, size, **settings)
+    store = open_store(open_workspace(workspace))
+    stop = StopFlag()
+    stop.install()
+    with TrainingProgress() as progress:
+        round_id = run_round(
+            store,
+            config,
+            seed=seed,
+            device=device,
+            budget=budget,
+            progress=progress,
+            should_stop=stop,
+            fresh=fresh,
+            allow_changed_cohort=allow_changed_cohort,
+        )
+    if round_id is None:
+        console.print("Stopped. The same command goes on from the last finished epoch.")
+    return round_id
