@@ -1,0 +1,180 @@
+"""Reading the published eICU files: header, types, numbers, duplicates; DuckDB in memory, everything read as text.
+
+Every column arrives as text and is cast by `TRY_CAST`, so that text where a number belongs is found and refused with
+its column's name, and never with its contents.
+"""
+
+import csv
+import gzip
+from pathlib import Path
+
+import duckdb
+
+from core.errors import SourceError
+
+_HINT = "download the eICU folder again, or name the folder that holds the published files"
+
+
+def quoted(text: str) -> str:
+    """Quote a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class RawFolder:
+    """A folder of published eICU tables behind one in-memory DuckDB connection.
+
+    Parameters
+    ----------
+    folder
+        Folder with `patient.csv` or `patient.csv.gz` and the other published tables.
+
+    Attributes
+    ----------
+    sql
+        The connection; `load` puts typed tables into it under the published names.
+
+    Raises
+    ------
+    SourceError
+        When the folder does not exist or holds no patient table.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not folder.is_dir():
+            raise SourceError("a folder of eICU tables", "no such folder", "name the folder that holds patient.csv.gz")
+        self._files = {
+            path.name.lower().removesuffix(".gz").removesuffix(".csv"): path
+            for path in sorted(folder.iterdir(), reverse=True)
+            if path.name.lower().endswith((".csv", ".csv.gz"))
+        }
+        if "patient" not in self._files:
+            raise SourceError(
+                "an eICU folder with patient.csv or patient.csv.gz",
+                f"{len(self._files)} CSV files, none of that name",
+                "name the folder that holds the published eICU tables",
+            )
+        self.sql = duckdb.connect(":memory:")
+        self.sql.execute("SET preserve_insertion_order = true")
+        self.read: list[str] = []
+
+    def close(self) -> None:
+        """Close the connection and forget its tables."""
+        self.sql.close()
+
+    def has(self, table: str) -> bool:
+        """Whether the folder holds `table`.csv or `table`.csv.gz."""
+        return table.lower() in self._files
+
+    def require(self, table: str, why: str) -> None:
+        """Raise a `SourceError` when `table` is absent."""
+        if not self.has(table):
+            raise SourceError(f"{table}.csv or {table}.csv.gz ({why})", "neither in the folder", _HINT)
+
+    def header(self, table: str) -> list[str]:
+        """Column names of a table, in lower case.
+
+        Raises
+        ------
+        SourceError
+            When the file is empty or can't be read.
+        """
+        path = self._files[table.lower()]
+        try:
+            opened = (
+                gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+                if path.name.lower().endswith(".gz")
+                else path.open(encoding="utf-8-sig", newline="")
+            )
+            with opened as handle:
+                names = next(csv.reader(handle), [])
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error):
+            raise SourceError(f"{path.name} as a CSV file", "one that can't be read", _HINT) from None
+        if not names:
+            raise SourceError(f"{path.name} with a header", "an empty file", _HINT)
+        return [name.strip().lower() for name in names]
+
+    def load(self, table: str, text: tuple[str, ...] = (), numbers: tuple[str, ...] = (), *, rows: bool = False) -> int:
+        """Load columns of a table into the connection, under the table's name.
+
+        Parameters
+        ----------
+        table
+            Published name; a published id column among `text` or `numbers` is kept as named.
+        text
+            Columns kept as text; blanks at either end go, empty becomes null.
+        numbers
+            Columns cast to double; empty becomes null.
+        rows
+            Refuse a file that has a header and nothing else.
+
+        Returns
+        -------
+        int
+            Number of rows.
+
+        Raises
+        ------
+        SourceError
+            On a missing column, text or NaN or infinity where a number belongs, a file without rows, or one cut
+            short.
+        """
+        path = self._files[table.lower()]
+        names = self.header(table)
+        missing = [column for column in (*text, *numbers) if column not in names]
+        if missing:
+            raise SourceError(
+                f"{path.name} with columns {', '.join((*text, *numbers))}",
+                f"none named {', '.join(missing)}",
+                "use the published table, or rename its columns",
+            )
+        declared = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
+        clean = [f"nullif(trim({column}), '') AS {column}" for column in text]
+        clean += [f"TRY_CAST(nullif(trim({column}), '') AS DOUBLE) AS {column}" for column in numbers]
+        clean += [
+            f"nullif(trim({column}), '') IS NOT NULL AND TRY_CAST({column} AS DOUBLE) IS NULL AS bad_{column}"
+            for column in numbers
+        ]
+        try:
+            self.sql.execute(
+                f"CREATE OR REPLACE TABLE {table} AS SELECT {', '.join(clean)} FROM read_csv({quoted(str(path))}, "
+                f"columns = {{{declared}}}, header = true, auto_detect = false, delim = ',', quote = '\"', "
+                "escape = '\"', null_padding = false)"
+            )
+        except duckdb.Error:
+            raise SourceError(
+                f"{path.name} as a CSV file with {len(names)} columns", "one that is damaged or cut short", _HINT
+            ) from None
+        self.read.append(path.name)
+        checks = ["count(*)"]
+        for column in numbers:
+            checks += [f"count(*) FILTER (bad_{column})", f"count(*) FILTER (NOT isfinite({column}))"]
+        counts = self.one(f"SELECT {', '.join(checks)} FROM {table}")
+        for i, column in enumerate(numbers):
+            wrong, endless = int(counts[1 + 2 * i]), int(counts[2 + 2 * i])
+            if wrong:
+                raise SourceError(
+                    f"numbers in {path.name}, column {column}", f"text in {wrong} rows", "correct or empty those cells"
+                )
+            if endless:
+                raise SourceError(
+                    f"finite numbers in {path.name}, column {column}",
+                    f"NaN or infinity in {endless} rows",
+                    "correct or empty those cells",
+                )
+            self.sql.execute(f"ALTER TABLE {table} DROP COLUMN bad_{column}")
+        if rows and not counts[0]:
+            raise SourceError(f"{path.name} with rows", "a header and nothing else", _HINT)
+        return int(counts[0])
+
+    def load_optional(self, table: str, text: tuple[str, ...], numbers: tuple[str, ...] = ()) -> bool:
+        """Load a table if the folder has it; return whether it has."""
+        if not self.has(table):
+            return False
+        self.load(table, text, numbers)
+        return True
+
+    def one(self, query: str) -> tuple[float, ...]:
+        """Return the first row of a query that returns counts."""
+        row = self.sql.execute(query).fetchone()
+        return () if row is None else tuple(0 if value is None else value for value in row)
