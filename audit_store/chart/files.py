@@ -1,0 +1,129 @@
+"""A cohort's Parquet files, read by row group: only groups whose stay ids can hold the stay that was asked for.
+
+The tables are sorted by stay_id, so a group's smallest and largest stay id (from the footer, read once) prune nearly
+all of them. Files are opened anew for each read with the footer at hand, so threads share nothing but immutable state.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from audit_store.errors import WorkspaceError
+
+SCHEMA_VERSION = 1
+TABLES = ("stays", "observations", "notes", "labels", "review_evidence")
+_NEEDED = ("labels", "channels", "primary_source", "fingerprint")
+_REBUILD = "build the cohort again, or restore the file"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a cohort's manifest.
+
+    Raises
+    ------
+    WorkspaceError
+        When it is missing, not JSON, lacks a field, or comes from a newer version.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        raise WorkspaceError("a cohort in the workspace", "no manifest.json there", "run miracl build-cohort first")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise WorkspaceError("manifest.json in JSON", "text that is not", "build the cohort again") from None
+    if not isinstance(manifest, dict):
+        raise WorkspaceError("manifest.json as a JSON object", type(manifest).__name__, "build the cohort again")
+    version = manifest.get("schema_version")
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise WorkspaceError(
+            f"a cohort of schema version {SCHEMA_VERSION} or earlier", f"version {version}", "upgrade miracl-audit"
+        )
+    absent = [name for name in _NEEDED if name not in manifest]
+    if absent:
+        raise WorkspaceError(
+            f"manifest.json with {', '.join(_NEEDED)}", f"no {', '.join(absent)}", "build the cohort again"
+        )
+    return manifest
+
+
+@dataclass(frozen=True)
+class PrunedTable:
+    """One sorted Parquet table and the stay-id range of each of its row groups.
+
+    Parameters
+    ----------
+    path
+        The file.
+    footer
+        Its metadata, parsed once.
+    lows, highs
+        Smallest and largest stay_id per row group; groups without statistics span everything.
+    """
+
+    path: Path
+    footer: Any
+    lows: np.ndarray
+    highs: np.ndarray
+
+    @classmethod
+    def open(cls, path: Path) -> "PrunedTable":
+        """Parse the footer.
+
+        Raises
+        ------
+        WorkspaceError
+            When the file is missing, cut short, or has no stay_id.
+        """
+        if not path.is_file():
+            raise WorkspaceError(f"{path.name} in the cohort", "no such file", _REBUILD)
+        try:
+            footer = pq.read_metadata(path)
+        except (pa.ArrowInvalid, OSError):
+            raise WorkspaceError(f"{path.name} as a Parquet file", "a file cut short", _REBUILD) from None
+        names = footer.schema.to_arrow_schema().names
+        if "stay_id" not in names:
+            raise WorkspaceError(f"{path.name} with stay_id", f"columns {', '.join(names)}", _REBUILD)
+        column = names.index("stay_id")
+        lows = np.full(footer.num_row_groups, np.iinfo(np.int64).min, dtype=np.int64)
+        highs = np.full(footer.num_row_groups, np.iinfo(np.int64).max, dtype=np.int64)
+        for group in range(footer.num_row_groups):
+            statistics = footer.row_group(group).column(column).statistics
+            if statistics is not None and statistics.has_min_max:
+                lows[group], highs[group] = statistics.min, statistics.max
+        return cls(path, footer, lows, highs)
+
+    def groups_for(self, stay_ids: np.ndarray) -> list[int]:
+        """Row groups that can hold one of the stays."""
+        hit = (self.lows[:, None] <= stay_ids[None, :]) & (self.highs[:, None] >= stay_ids[None, :])
+        return [int(group) for group in np.flatnonzero(hit.any(axis=1))]
+
+    def rows(self, stay_ids: tuple[int, ...], columns: list[str] | None = None) -> pa.Table:
+        """Rows of the stays, in stored order.
+
+        Raises
+        ------
+        WorkspaceError
+            When the file has gone, changed shape, or was cut short since it was opened.
+        """
+        wanted = np.asarray(stay_ids, dtype=np.int64)
+        try:
+            with pq.ParquetFile(self.path, metadata=self.footer) as handle:
+                table = handle.read_row_groups(self.groups_for(wanted), columns=columns, use_threads=False)
+        except (pa.ArrowInvalid, OSError):
+            raise WorkspaceError(f"{self.path.name} as it was opened", "another or no file", _REBUILD) from None
+        return table.filter(pc.is_in(table["stay_id"], value_set=pa.array(wanted)))
+
+    def distinct(self, columns: list[str]) -> pa.Table:
+        """Distinct combinations of a few columns over the whole file, row group by row group (once per process)."""
+        seen: pa.Table | None = None
+        with pq.ParquetFile(self.path, metadata=self.footer) as handle:
+            for group in range(self.footer.num_row_groups):
+                part = handle.read_row_group(group, columns=columns).group_by(columns).aggregate([])
+                seen = part if seen is None else pa.concat_tables([seen, part]).group_by(columns).aggregate([])
+            return seen if seen is not None else handle.read(columns=columns)
