@@ -1,0 +1,380 @@
+"""Every option of a training run, with its unit, range and source; the three presets and the two sizes.
+
+A preset says how labels are judged (methods.md A.11), a size how large the network and the time steps are; the two are
+chosen independently. "paper" means the MIRACL paper, "code" its released code, "FlexCare" the backbone it builds on.
+Options of selection, mixtures, filter, correction and tensors live beside their equations.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from core.cohort.tensors import TensorConfig
+from core.correction.cooccurrence import FilterConfig
+from core.correction.relabel import CorrectionConfig
+from core.errors import ConfigError
+from core.selection.difficulty import SelectionConfig
+from core.selection.mixture import MixtureConfig
+
+__all__ = [
+    "PRESETS",
+    "SIZES",
+    "CorrectionConfig",
+    "FilterConfig",
+    "LossConfig",
+    "MixtureConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "ReviewConfig",
+    "SelectionConfig",
+    "TensorConfig",
+    "TrainConfig",
+    "make_config",
+]
+
+PRESETS = ("released", "paper", "miracl")
+SIZES = ("paper", "compact")
+
+
+def sourced(default: object, source: str, low: float | None = None, high: float | None = None) -> Any:
+    """Make a dataclass field: its default, where that comes from, and the closed interval it may lie in."""
+    return field(default=default, metadata={"source": source, "low": low, "high": high})
+
+
+def _check(config: Any) -> None:
+    """Hold each field against its declared choices and interval."""
+    hints = typing.get_type_hints(type(config))
+    for item in dataclasses.fields(config):
+        value, name = getattr(config, item.name), f"{type(config).__name__}.{item.name}"
+        choices = [a for a in _alternatives(hints[item.name]) if typing.get_origin(a) is Literal]
+        allowed = [choice for alternative in choices for choice in typing.get_args(alternative)]
+        if isinstance(value, str) and allowed and value not in allowed:
+            raise ConfigError(f"{name} among {', '.join(map(str, allowed))}", repr(value), "choose one of them")
+        low, high = item.metadata.get("low"), item.metadata.get("high")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not ((low is None or value >= low) and (high is None or value <= high)):
+            least = "-∞" if low is None else low
+            most = "∞" if high is None else high
+            raise ConfigError(f"{name} in [{least}, {most}]", str(value), "give a value in that range")
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if union else (hint,)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and switches of the network (methods.md B).
+
+    Parameters
+    ----------
+    hidden
+        d: width of the LSTM's state per direction, of every token, and of the experts.
+    heads, ffn, fusion_layers, dropout
+        Fusion transformer: heads, inner width, layers, dropout rate.
+    lstm_layers, lstm_dropout
+        Bidirectional LSTM over the series: layers, dropout between them.
+    packed
+        The backward direction starts at a stay's last step; false: in the padding, as the released code does.
+    experts, top_k
+        Mixture of experts: how many, and how many a token is given to.
+    gate_noise_floor
+        Added to the gate's noise scale.
+    readout_temperature
+        Divides the readout's attention scores.
+    max_positions
+        Learned positions per modality: the longest sequence of steps or passages.
+    attention_mask
+        ``bool`` blocks what may not be attended to; ``additive_plus1`` adds 1 to its score, as the public mask
+        builders do; ``none`` leaves everything open. Padding and absent modalities are always blocked.
+    ortho_absent
+        Whether absent modalities' tokens enter the decorrelation loss.
+    contrast_projection
+        A d→d→d network before the contrastive loss.
+    """
+
+    hidden: int = sourced(128, "paper A.5.2, code", 2, 4096)
+    heads: int = sourced(2, "FlexCare", 1, 64)
+    ffn: int = sourced(512, "FlexCare", 1, 65536)
+    fusion_layers: int = sourced(4, "paper A.5.2 (layers=4)", 1, 48)
+    dropout: float = sourced(0.1, "FlexCare", 0, 0.95)
+    lstm_layers: int = sourced(2, "code, mymodel/module.py", 1, 8)
+    lstm_dropout: float = sourced(0.2, "code, mymodel/module.py", 0, 0.95)
+    packed: bool = sourced(True, "A.11 row 33: ours true, code false")
+    experts: int = sourced(10, "paper A.5.2 (expert_total=10)", 2, 256)
+    top_k: int = sourced(2, "paper A.5.2 (expert_k=2)", 1, 255)
+    gate_noise_floor: float = sourced(0.01, "FlexCare", 0, 10)
+    readout_temperature: float = sourced(0.2, "FlexCare", 1e-3, 100)
+    max_positions: int = sourced(600, "FlexCare", 1, 100_000)
+    attention_mask: Literal["bool", "additive_plus1", "none"] = sourced("bool", "A.11 row 32: code additive_plus1")
+    ortho_absent: Literal["exclude", "include"] = sourced("exclude", "B.4: FlexCare include")
+    contrast_projection: bool = sourced(False, "A.11 row 29: not stated by either source")
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.hidden % self.heads:
+            raise ConfigError("ModelConfig.hidden divisible by heads", f"{self.hidden} / {self.heads}", "change one")
+        if self.top_k >= self.experts:
+            raise ConfigError("ModelConfig.top_k below experts", f"{self.top_k} of {self.experts}", "change one")
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights and forms of the loss terms (methods.md A.7, A.8, B.4).
+
+    Parameters
+    ----------
+    lambda_cons
+        λ, weight of the contrastive loss and, with ``heads="lambda"``, of both modality heads' losses.
+    heads
+        ``lambda`` trains the modality heads with weight λ; ``off`` leaves them out.
+    ortho, balance
+        Weight of the decorrelation loss, and the factor inside the experts' balance loss.
+    contrast
+        Positives of an anchor: every row of the same ``patient``, only the same ``visit``'s other modality, or
+        ``off``.
+    temperature
+        τ_t of the contrastive loss.
+    """
+
+    lambda_cons: float = sourced(0.1, "paper A.5.1, code", 0, 100)
+    heads: Literal["lambda", "off"] = sourced("lambda", "A.11 row 22: code lambda, paper off")
+    ortho: float = sourced(0.5, "code, FlexCare", 0, 100)
+    balance: float = sourced(0.01, "FlexCare", 0, 100)
+    contrast: Literal["patient", "visit", "off"] = sourced("patient", "paper Eq. 9; A.8 for visit and off")
+    temperature: float = sourced(0.1, "A.11 row 29: ours, not stated by either source", 0.01, 10)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """Epochs, batches and schedules (methods.md A.9).
+
+    Parameters
+    ----------
+    epochs, warm_up
+        T, and t_warm: labels are first corrected from the state at the end of epoch t_warm.
+    batch
+        Stays a batch; ``auto``: training stays / 50, between 32 and 128.
+    learning_rate, scheduler
+        Adam's rate in epoch 1 and its course over the epochs (`core.schedules.learning_rate`).
+    weight_decay
+        Coupled L2, from epoch t_warm + 1.
+    beta_origin, beta_final
+        β's course (`core.schedules.beta`).
+    record
+        Whether probabilities come from the training pass or from a pass in evaluation mode after each epoch.
+    sampler
+        ``shuffle``, or ``patient_grouped``: a patient's stays together, at most `group_size` of them.
+    bucket_steps
+        Width, in steps, of the classes of length from which a batch is made up.
+    """
+
+    epochs: int = sourced(30, "paper A.5.1, code", 1, 10_000)
+    warm_up: int = sourced(5, "paper A.5.1, code", 1, 10_000)
+    batch: int | Literal["auto"] = sourced("auto", "paper and code 128; ours scaled, methods.md G.1", 1, 65_536)
+    learning_rate: float = sourced(1e-3, "paper A.5.1, code", 0, 10)
+    scheduler: Literal["cosine10", "cosine30", "warm_restart10", "constant"] = sourced(
+        "cosine10", "A.11 row 25: paper and code cosine10"
+    )
+    weight_decay: float = sourced(1e-5, "paper A.5.1, code", 0, 10)
+    beta_origin: Literal["global", "correction_start"] = sourced("global", "A.11 row 24: code global")
+    beta_final: float = sourced(0.5, "paper Eq. 11", 0, 1)
+    record: Literal["train", "eval"] = sourced("train", "A.11 row 7: code train")
+    sampler: Literal["shuffle", "patient_grouped"] = sourced("shuffle", "A.11 row 31: code shuffle")
+    group_size: int = sourced(4, "A.8: ours", 1, 64)
+    bucket_steps: int = sourced(8, "ours: length-bucketed batches", 1, 100_000)
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if self.warm_up > self.epochs:
+            came = f"{self.warm_up} of {self.epochs}"
+            raise ConfigError("OptimConfig.warm_up at most epochs", came, "train longer, or warm up for less")
+
+    def batch_size(self, training_stays: int) -> int:
+        """Stays a batch: as given, or clamp(training stays / 50, 32, 128)."""
+        return min(max(training_stays // 50, 32), 128) if self.batch == "auto" else self.batch
+
+
+@dataclass(frozen=True)
+class ReviewConfig:
+    """How many pairs a round flags.
+
+    Parameters
+    ----------
+    budget_share
+        Share of the round's pairs flagged where no budget is given.
+    label_share
+        Largest share of the budget that one label may take.
+    """
+
+    budget_share: float = sourced(0.02, "architecture.md, Decisions", 0, 1)
+    label_share: float = sourced(0.1, "architecture.md, Decisions", 0, 1)
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A whole training run; `make_config` puts one together.
+
+    Parameters
+    ----------
+    preset, size
+        The names it began from; options changed since stand in the parts.
+    model, loss, optim, selection, mixture, filter, correction, review, tensors
+        The parts.
+    """
+
+    preset: str = "miracl"
+    size: str = "paper"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+    mixture: MixtureConfig = field(default_factory=MixtureConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    correction: CorrectionConfig = field(default_factory=CorrectionConfig)
+    review: ReviewConfig = field(default_factory=ReviewConfig)
+    tensors: TensorConfig = field(default_factory=TensorConfig)
+
+    def __post_init__(self) -> None:
+        for name, known in (("preset", PRESETS), ("size", SIZES)):
+            if getattr(self, name) not in known:
+                raise ConfigError(f"{name} among {', '.join(known)}", repr(getattr(self, name)), "choose one of them")
+        units = self.tensors.passages.max_passages
+        if self.tensors.notes.units == "tokens":
+            units = self.tensors.notes.max_tokens
+        longest = max(self.tensors.series.max_steps, units)
+        if longest > self.model.max_positions:
+            raise ConfigError(
+                f"ModelConfig.max_positions of {longest} or more", str(self.model.max_positions), "raise it"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types alone, ready for JSON."""
+        plain: dict[str, Any] = json.loads(self.to_json())
+        return plain
+
+    def to_json(self) -> str:
+        """JSON with sorted keys: the same config, the same text."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, indent=1)
+
+    @classmethod
+    def from_dict(cls, data: Any) -> "TrainConfig":
+        """Rebuild from `to_dict`'s form.
+
+        Raises
+        ------
+        ConfigError
+            On an unknown field, a wrong type or a value out of range.
+        """
+        made = _build(cls, data, "config")
+        assert isinstance(made, cls)
+        return made
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """Rebuild from `to_json`'s text; errors as `from_dict`."""
+        try:
+            data = json.loads(text)
+        except ValueError:
+            raise ConfigError("a config in JSON", "text that is not", "write it with TrainConfig.to_json") from None
+        return cls.from_dict(data)
+
+
+def _build(hint: Any, value: Any, path: str) -> Any:
+    """Make a value of type `hint` from JSON's plain types."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path} as an object", type(value).__name__, "give its fields by name")
+        hints = typing.get_type_hints(hint)
+        unknown = sorted(set(value) - {f.name for f in dataclasses.fields(hint) if f.init})
+        if unknown:
+            known = ", ".join(f.name for f in dataclasses.fields(hint) if f.init)
+            raise ConfigError(f"{path} with fields {known}", f"{', '.join(map(str, unknown))}", "leave it out")
+        return hint(**{name: _build(hints[name], item, f"{path}.{name}") for name, item in value.items()})
+    for alternative in _alternatives(hint):
+        origin = typing.get_origin(alternative)
+        if origin is Literal and any(value == a and type(value) is type(a) for a in typing.get_args(alternative)):
+            return value
+        if origin is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(alternative)
+            inner = inner[:1] * len(value) if len(inner) == 2 and inner[1] is Ellipsis else inner
+            if len(inner) == len(value):
+                return tuple(_build(h, v, f"{path}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True)))
+        if alternative is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(alternative, type) and type(value) is alternative:
+            return value
+    wanted = str(hint).replace("typing.", "") if not isinstance(hint, type) else hint.__name__
+    raise ConfigError(f"{path} as {wanted}", repr(value)[:60], "give a value of that type")
+
+
+def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -> TrainConfig:
+    """Take a preset at a size, with single options changed.
+
+    Parameters
+    ----------
+    preset
+        ``released`` (the public code), ``paper`` (its text) or ``miracl`` (ours): the columns of table A.11.
+    size
+        ``paper`` (hidden 128, 1-h steps, four fusion layers) or ``compact`` (hidden 64, 2-h steps, one).
+    overrides
+        Dotted names, such as ``**{"optim.epochs": 10}``.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown name or a value out of range.
+    """
+    for value, known, what in ((preset, PRESETS, "preset"), (size, SIZES, "size")):
+        if value not in known:
+            raise ConfigError(f"{what} among {', '.join(known)}", repr(value), "choose one of them")
+    config = TrainConfig(
+        preset=preset,
+        size=size,
+        selection=SelectionConfig.preset(preset),
+        mixture=MixtureConfig.preset(preset),
+        correction=CorrectionConfig.preset(preset),
+    )
+    if preset == "released":
+        config = replace(
+            config,
+            model=replace(config.model, attention_mask="additive_plus1", packed=False, ortho_absent="include"),
+            optim=replace(config.optim, batch=128),
+            tensors=replace(config.tensors, notes=replace(config.tensors.notes, note_dropout=True)),
+        )
+    if preset == "paper":
+        config = replace(
+            config,
+            loss=replace(config.loss, heads="off"),
+            optim=replace(config.optim, batch=128, beta_origin="correction_start"),
+        )
+    if size == "compact":
+        series = replace(config.tensors.series, step_hours=2.0)
+        config = replace(
+            config,
+            model=replace(config.model, hidden=64, ffn=256, fusion_layers=1),
+            tensors=replace(config.tensors, series=series),
+        )
+    data = config.to_dict()
+    for name, value in overrides.items():
+        *groups, leaf = name.split(".")
+        place: Any = data
+        for group in groups:
+            place = place.get(group) if isinstance(place, dict) else None
+        if not isinstance(place, dict) or leaf not in place:
+            raise ConfigError(
+                "an option of TrainConfig, such as optim.epochs", name, "see core/config.py for the names"
+            )
+        place[leaf] = value
+    return TrainConfig.from_dict(data)
