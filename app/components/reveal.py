@@ -1,0 +1,90 @@
+"""What the record and the model say, in the loop's words; drawn only once the person has answered."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from app.components.probability_chart import probability_chart
+from audit_store.decisions import Decision, accepts
+from audit_store.reasons import Number, Reason
+from audit_store.rounds import Pair
+
+VALUE_WORDS = {0: "absent", 1: "present"}
+ANSWER_WORDS = {"present": "present", "absent": "absent", "cannot_tell": "can't say"}
+KIND = {
+    "false_negative": ("◇", "suspected missing label"),
+    "false_positive": ("◆", "suspected wrong label"),
+}
+
+
+def said(pair: Pair) -> str:
+    """ "recorded: absent · model: present, rank 12 of 1,490"."""
+    recorded = VALUE_WORDS[int(pair.observed)]
+    if not pair.flagged or pair.suspicion_rank is None:
+        agrees = VALUE_WORDS[int(pair.suggested)]
+        return f"recorded: {recorded} · model: {agrees}, not flagged"
+    model = VALUE_WORDS[int(pair.suggested)]
+    return f"recorded: {recorded} · model: {model}, rank {pair.suspicion_rank:,} of {pair.n_flagged:,}"
+
+
+def verdict(answer: str, pair: Pair) -> str:
+    """What the answer does to the proposed correction."""
+    verdicts = {True: "you accept the correction", False: "you reject the correction"}
+    agreed = accepts(answer, int(pair.observed), int(pair.suggested))
+    if agreed is not None:
+        return verdicts[agreed]
+    if answer == "cannot_tell":
+        return "the recorded value stays as it is"
+    if answer == VALUE_WORDS[int(pair.observed)]:
+        return "no correction was proposed; you keep the record"
+    return "no correction was proposed; you change the record"
+
+
+def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision]) -> str:
+    """The one line under the page: your answer, the record, the model, and what follows."""
+    parts = []
+    for pair in pairs:
+        decision = answers.get(pair.label_key)
+        if decision is None:
+            continue
+        name = f"<b>{escape(pair.label_name)}</b>: " if len(pairs) > 1 else ""
+        word = ANSWER_WORDS.get(decision.answer, decision.answer)
+        parts.append(
+            f"<span>{name}you: <b>{escape(word)}</b> · {escape(said(pair))} · "
+            f'<b class="verdict">{escape(verdict(decision.answer, pair))}</b></span>'
+        )
+    return f'<p class="reveal-line" role="status">{" ".join(parts)}</p>'
+
+
+def why_html(pair: Pair, reasons: Sequence[Reason], titled: bool) -> str:
+    """The reasons, strongest first, in a clinician's words."""
+    sign, kind = KIND[pair.direction] if pair.flagged else ("·", "not flagged")
+    title = f"{escape(pair.label_name)}: " if titled else ""
+    rows = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons) or "<li>nothing that stands out</li>"
+    return f'<section class="why"><h4>{title}<span aria-hidden="true">{sign}</span> {kind}: why</h4><ul>{rows}</ul></section>'
+
+
+def numbers_html(numbers: Sequence[Number]) -> str:
+    """The numbers behind the reasons."""
+    rows = "".join(f"<tr><th>{escape(n.title)}</th><td>{escape(n.text)}</td></tr>" for n in numbers)
+    return f'<table class="numbers">{rows}</table>'
+
+
+def draw_why(
+    pair: Pair,
+    reasons: Sequence[Reason],
+    numbers: Sequence[Number],
+    history: Sequence[float],
+    *,
+    titled: bool,
+    key: str,
+) -> None:
+    """Reasons open, numbers and the probability by epoch behind a fold."""
+    st.html(why_html(pair, reasons, titled))
+    with st.expander("The numbers behind it"):
+        st.html(numbers_html(numbers))
+        if history:
+            frame = pd.DataFrame({"epoch": range(1, len(history) + 1), "probability": list(history)})
+            st.altair_chart(probability_chart(frame), width="stretch", theme=None, key=key)

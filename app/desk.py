@@ -1,0 +1,147 @@
+"""The reviewer's desk: the batch at hand, where they are in it, and what each page shown may still write.
+
+Nothing here is kept for good: decisions live in the store. A page's token is made when the page is shown and goes with
+the act; an act that carries another page's token is dropped, so a held key or a double click writes one decision, on
+the pair that was on the screen.
+"""
+
+from dataclasses import dataclass, field
+
+from app.session import Context
+from audit_store.decisions import Decision, Reading, current_answer, new_token, of_pair
+from audit_store.queue import Item, QueueFilter, next_items
+
+BATCH = 60  # pairs; a reviewer's sitting (review.md draws "batch 37 of 60")
+HELD_SECONDS = 0.7  # the same key again within this is a held key, not a second thought
+ACTIVE_CAP_SECONDS = 300.0  # longest stretch without a touch that still counts as reading
+UNDO_REACH = 10
+
+
+@dataclass
+class Sheet:
+    """One pair, or labels decided together, as this person has it before them."""
+
+    token: str
+    answers: dict[str, Decision] = field(default_factory=dict)
+    seen: bool = False
+    seconds: float = 0.0
+    certainty: str = "high"
+    reason_code: str | None = None
+    comment: str = ""
+    opened: set[str] = field(default_factory=set)
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer of this person stands."""
+        return bool(self.answers)
+
+
+@dataclass
+class Desk:
+    """A batch of items and the place in it."""
+
+    round_id: int
+    chosen: QueueFilter
+    items: list[Item]
+    at: int = 0
+    pause: bool = True
+    whole_notes: bool = False
+    sheets: dict[str, Sheet] = field(default_factory=dict)
+    pressed: dict[str, float] = field(default_factory=dict)
+    touched: float | None = None
+    last_line: str = ""
+
+    @property
+    def item(self) -> Item | None:
+        """The item on the screen, or None past the end of the batch."""
+        return self.items[self.at] if 0 <= self.at < len(self.items) else None
+
+    def sheet(self, context: Context) -> Sheet:
+        """The sheet of the item on the screen; read from the store the first time."""
+        item = self.item
+        if item is None:
+            raise LookupError("no item on the screen")
+        if item.token not in self.sheets:
+            self.sheets[item.token] = read_sheet(context, item)
+        return self.sheets[item.token]
+
+    def accepts(self, page_token: str, key: str, now: float) -> bool:
+        """Whether a press counts: it belongs to the page shown, and its key was let go since it last counted."""
+        before = self.pressed.get(key)
+        self.pressed[key] = now
+        if before is not None and now - before < HELD_SECONDS:
+            return False
+        item = self.item
+        return item is not None and item.token in self.sheets and self.sheets[item.token].token == page_token
+
+    def touch(self, now: float) -> None:
+        """Count the time since the last touch to the item on the screen."""
+        item = self.item
+        if item is not None and item.token in self.sheets and self.touched is not None:
+            self.sheets[item.token].seconds += min(max(now - self.touched, 0.0), ACTIVE_CAP_SECONDS)
+        self.touched = now
+
+    def move(self, steps: int) -> None:
+        """Go on or back; the past-the-end place is the batch's closing page."""
+        self.at = min(max(self.at + steps, 0), len(self.items))
+        self.whole_notes = False
+
+    def bring(self, item: Item) -> None:
+        """Show an item: where it already lies in the batch, or put in at this place."""
+        for place, other in enumerate(self.items):
+            if other.token == item.token:
+                self.at = place
+                return
+        self.items.insert(self.at, item)
+
+
+def read_sheet(context: Context, item: Item) -> Sheet:
+    """What the store has of this person's reading of an item, with a fresh token for the page."""
+    answers: dict[str, Decision] = {}
+    seen = False
+    for key in item.label_keys:
+        decision = current_answer(context.store, context.person, item.stay_id, key)
+        if decision is not None:
+            answers[key] = decision
+        rows = of_pair(context.store, item.stay_id, key)
+        seen = seen or bool((rows["reviewer"] == context.person.name).any())
+    sheet = Sheet(new_token(), answers, seen)
+    for decision in answers.values():
+        sheet.certainty = decision.certainty or "high"
+        sheet.reason_code = decision.reason_code
+    return sheet
+
+
+def open_batch(context: Context, chosen: QueueFilter) -> Desk:
+    """The next items of the queue for this person."""
+    items = next_items(context.store, context.round_file, context.person, chosen, limit=BATCH)
+    return Desk(context.round_file.info.round_id, chosen, list(items))
+
+
+def readings(context: Context, desk: Desk, answers: dict[str, str]) -> list[Reading]:
+    """The rows an act writes: one for each label of the item on the screen."""
+    item, sheet = desk.item, desk.sheet(context)
+    if item is None:
+        return []
+    made = []
+    for key, answer in answers.items():
+        before = sheet.answers.get(key)
+        made.append(
+            Reading(
+                round_id=desk.round_id,
+                stay_id=item.stay_id,
+                label_key=key,
+                answer=answer,
+                certainty=sheet.certainty,
+                reason_code=sheet.reason_code,
+                comment=sheet.comment.strip() or None,
+                blinded=not sheet.seen,
+                saw_suggestion=sheet.seen,
+                active_seconds=round(sheet.seconds, 1),
+                evidence_opened=tuple(sorted(sheet.opened)),
+                guideline_version=context.guidelines[key].version_id,
+                position=desk.at + 1,
+                supersedes=None if before is None else before.id,
+            )
+        )
+    return made

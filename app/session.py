@@ -1,0 +1,165 @@
+"""Who is signed in, which workspace and round is open: what every screen starts from."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from audit_store.chart import Chart
+from audit_store.database import Store, open_store
+from audit_store.errors import AccessError, RoundError, StoreError, WorkspaceError
+from audit_store.guidelines import Guidelines
+from audit_store.guidelines import load as load_guidelines
+from audit_store.people import PERMISSIONS, Person, authenticate, end_session, list_people, resume_session
+from audit_store.people import start_session as begin_session
+from audit_store.rounds import RoundFile, open_round
+from audit_store.workspace import Workspace, open_workspace
+
+WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
+DEMO_NAME = "demo"
+DEMO_PASSWORD = "demonstration"
+_PERSON = "person"
+_SECRET = "session_secret"
+_NOTICE = "notice"
+
+log = logging.getLogger("miracl.app")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a screen may use: the store, the round under review, the chart, and the person at the desk."""
+
+    store: Store
+    person: Person
+    round_file: RoundFile
+    chart: Chart
+    guidelines: Guidelines
+
+    def may(self, action: str) -> bool:
+        """Whether the person's role lets a button for this act be shown; the store checks again."""
+        return action in PERMISSIONS[self.person.role]
+
+
+def workspace() -> Workspace:
+    """The workspace this server was started on."""
+    folder = os.environ.get(WORKSPACE_VARIABLE, "workspace")
+    return open_workspace(Path(folder))
+
+
+@st.cache_resource(show_spinner=False)
+def _chart(folder: str, stamp: float) -> Chart:
+    return Chart.open(Path(folder))
+
+
+@st.cache_resource(show_spinner=False)
+def guidelines() -> Guidelines:
+    """The guidelines that ship with the store, read once."""
+    return load_guidelines()
+
+
+def store() -> Store:
+    """The store of this server's workspace."""
+    return open_store(workspace())
+
+
+def context() -> Context:
+    """Everything a signed-in screen needs.
+
+    Raises
+    ------
+    StoreError
+        When nobody is signed in, or the workspace, store, round or cohort can't be opened.
+    """
+    person = current_person()
+    if person is None:
+        raise AccessError("somebody signed in", "nobody", "sign in again")
+    opened = store()
+    place = opened.workspace
+    if place.latest_round() is None:
+        raise RoundError("a finished round in the workspace", "none yet", "run miracl train, then open this page again")
+    manifest = place.cohort / "manifest.json"
+    if not manifest.is_file():
+        raise WorkspaceError("a cohort in the workspace", "none", "run miracl build-cohort, then open this page again")
+    chart = _chart(str(place.cohort), manifest.stat().st_mtime)
+    return Context(opened, person, open_round(place), chart, guidelines())
+
+
+def current_person() -> Person | None:
+    """Who is signed in; an idle session is an ended one."""
+    secret = st.session_state.get(_SECRET)
+    if secret is None:
+        return None
+    person = resume_session(store(), secret)
+    if person is None:
+        forget()
+        say("You were signed out after a while without use. Sign in to go on; nothing was lost.")
+        return None
+    st.session_state[_PERSON] = person
+    return person
+
+
+def sign_in(name: str, password: str) -> Person:
+    """Check a name and password and open a session."""
+    opened = store()
+    person = authenticate(opened, name.strip().lower(), password)
+    st.session_state[_SECRET] = begin_session(opened, person)
+    st.session_state[_PERSON] = person
+    return person
+
+
+def sign_out() -> None:
+    """End the session here and in the store."""
+    secret = st.session_state.get(_SECRET)
+    forget()
+    if secret is not None:
+        end_session(store(), secret)
+
+
+def forget() -> None:
+    """Drop everything this browser session holds."""
+    for key in list(st.session_state):
+        del st.session_state[key]
+
+
+def is_demo() -> bool:
+    """Whether this workspace has a demo account, so that each page can say so."""
+    people = list_people(store())
+    return bool((people["demo"] & people["active"]).any())
+
+
+def say(text: str) -> None:
+    """Keep one line for the next page drawn."""
+    st.session_state[_NOTICE] = text
+
+
+def notice() -> str | None:
+    """The kept line, once."""
+    text = st.session_state.pop(_NOTICE, None)
+    return None if text is None else str(text)
+
+
+def in_words(error: Exception) -> str:
+    """One line a clinician can act on; never a stack trace, an id or a patient's text."""
+    if isinstance(error, StoreError):
+        todo = error.todo[:1].upper() + error.todo[1:]
+        return f"Needed {error.expected}, but found {error.came}. {todo}."
+    log.error("a screen failed: %s", type(error).__name__)
+    return "The store did not answer. Nothing was written. Try again; if it stays so, tell whoever runs this server."
+
+
+def guarded(act: Callable[..., None]) -> Callable[..., None]:
+    """Turn an error inside a button's act into the one line shown on the next page drawn."""
+
+    @wraps(act)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            act(*args, **kwargs)
+        except Exception as error:
+            say(in_words(error))
+
+    return run

@@ -1,0 +1,149 @@
+"""A round's own page: how it trained, how each label's scores split, what it set aside."""
+
+from datetime import datetime
+from html import escape
+
+import pandas as pd
+import streamlit as st
+
+from app import session
+from app.components.probability_chart import PARTITIONS, curves_chart, mixture_chart, partition_chart
+from audit_store.rounds import RoundFile, open_round
+
+LOSSES = {
+    "loss_total": "total",
+    "loss_bce": "labels as recorded",
+    "loss_corrected": "corrected labels",
+    "loss_series_head": "series alone",
+    "loss_note_head": "notes alone",
+    "loss_contrast": "patients apart",
+    "loss_ortho": "modalities apart",
+    "loss_moe": "experts balanced",
+}
+METRICS = {
+    "test_map": "mean average precision",
+    "test_auroc_macro": "AUROC, mean of labels",
+    "test_auroc_micro": "AUROC, all pairs",
+    "test_f1_macro": "F1, mean of labels",
+    "test_f1_micro": "F1, all pairs",
+}
+RECORDED = {0: "absent", 1: "present"}
+DIRECTIONS = {"false_negative": "◇ suspected missing", "false_positive": "◆ suspected wrong"}
+
+
+def _facts(round_file: RoundFile) -> str:
+    info = round_file.info
+    made = info.created_at.strftime("%d %b %Y, %H:%M UTC") if isinstance(info.created_at, datetime) else info.created_at
+    facts = [
+        ("made", str(made)),
+        ("cohort", info.cohort_name),
+        ("method", info.preset),
+        ("pairs", f"{round_file.n_pairs:,}"),
+        ("flagged", f"{round_file.n_flagged:,}"),
+        ("decisions read", f"{info.decisions_count:,}"),
+        ("follows", f"round {info.parent}" if info.parent else "nothing: the first"),
+    ]
+    cells = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in facts)
+    return f'<dl class="facts">{cells}</dl>'
+
+
+def _training(epochs: pd.DataFrame) -> None:
+    if epochs.empty:
+        st.html('<p class="empty">This round recorded no epochs.</p>')
+        return
+    one, two, three = st.columns(3, gap="medium")
+    with one:
+        st.html("<h4>Loss</h4>")
+        st.altair_chart(curves_chart(epochs, LOSSES, "loss"), width="stretch", theme=None, key="losses")
+    with two:
+        st.html("<h4>Held-out stays, against their recorded labels</h4>")
+        if any(name in epochs and epochs[name].notna().any() for name in METRICS):
+            st.altair_chart(curves_chart(epochs, METRICS, "score"), width="stretch", theme=None, key="metrics")
+        else:
+            st.html('<p class="empty">No held-out metrics were recorded.</p>')
+    with three:
+        st.html("<h4>Pairs set aside at each epoch</h4>")
+        st.altair_chart(partition_chart(epochs), width="stretch", theme=None, key="partitions")
+
+
+def _mixtures(round_file: RoundFile) -> None:
+    labels = round_file.labels()
+    names = dict(zip(labels["label_key"], labels["name"], strict=True))
+    chosen = st.selectbox("Label", list(names), format_func=names.__getitem__, key="mixture_label")
+    rows = round_file.mixtures(chosen)
+    for column, observed in zip(st.columns(2, gap="medium"), (1, 0), strict=True):
+        with column:
+            st.html(f"<h4>Recorded {RECORDED[observed]}</h4>")
+            histogram = round_file.score_histogram(chosen, observed)
+            if histogram.empty:
+                st.html('<p class="empty">No pair of this label was recorded so.</p>')
+                continue
+            group = rows[rows["observed_class"] == observed]
+            fit = None
+            if len(group) and not bool(group["degenerate"].iloc[0]):
+                fit = {str(k): v for k, v in group.iloc[0].to_dict().items()}
+            st.altair_chart(
+                mixture_chart(histogram, fit, RECORDED[observed]),
+                width="stretch",
+                theme=None,
+                key=f"mixture_{observed}",
+            )
+            if fit is None:
+                reason = str(group["reason"].iloc[0] or "") if len(group) else ""
+                st.html(f'<p class="soft">No mixture was fitted here. {escape(reason)}</p>')
+    st.html(
+        '<p class="legend">bars: pairs by part · dashed line: the bell of pairs that fit their label · solid line: '
+        "the bell of pairs that do not · each group of one label and one recorded value has its own</p>"
+    )
+
+
+def _partitions(round_file: RoundFile) -> None:
+    table = round_file.partition_counts()
+    flags = round_file.flag_counts()
+    wide = table.pivot_table(index=["name", "observed"], columns="partition", values="n", fill_value=0, aggfunc="sum")
+    shown = wide.reindex(columns=[name for name in PARTITIONS if name in wide.columns]).reset_index()
+    shown["observed"] = shown["observed"].map(RECORDED)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        st.html("<h4>Parts of each group</h4>")
+        st.dataframe(
+            shown.rename(columns={"name": "label", "observed": "recorded"}),
+            hide_index=True,
+            height=420,
+            alt="Pairs per label, recorded value and part",
+        )
+    with right:
+        st.html("<h4>Flagged for review</h4>")
+        if flags.empty:
+            st.html('<p class="empty">Nothing was flagged.</p>')
+        else:
+            by_label = flags.pivot_table(index="name", columns="direction", values="n", fill_value=0, aggfunc="sum")
+            by_label = by_label.rename(columns=DIRECTIONS).reset_index().rename(columns={"name": "label"})
+            st.dataframe(by_label, hide_index=True, height=420, alt="Flagged pairs per label and direction")
+
+
+def render() -> None:
+    """Facts, training, mixtures and parts of one round."""
+    context = session.context()
+    place = context.store.workspace
+    ids = place.round_ids()
+    newest = context.round_file.info.round_id
+    chosen = newest
+    if len(ids) > 1:
+        chosen = (
+            st.segmented_control(
+                "Round", ids, default=newest, required=True, format_func=lambda i: f"round {i}", key="round_shown"
+            )
+            or newest
+        )
+    round_file = context.round_file if chosen == newest else open_round(place, chosen)
+    st.html(f"<h2>Round {chosen}</h2>{_facts(round_file)}")
+    _training(round_file.epochs())
+    st.html("<h3>How each label's scores split</h3>")
+    _mixtures(round_file)
+    st.html("<h3>What was set aside</h3>")
+    _partitions(round_file)
+    st.html(
+        '<p class="soft">The next round starts on the machine that trains: '
+        "<code>miracl train --workspace …</code>. It reads every decision made on this page's rounds.</p>"
+    )

@@ -1,0 +1,47 @@
+"""Signing in with a named account."""
+
+import streamlit as st
+
+from app import session
+from audit_store.errors import AccessError
+
+
+def _enter(name: str, password: str) -> None:
+    try:
+        session.sign_in(name, password)
+    except AccessError as error:
+        st.session_state["sign_in_error"] = session.in_words(error)
+
+
+@session.guarded
+def _enter_demo() -> None:
+    _enter(session.DEMO_NAME, session.DEMO_PASSWORD)
+
+
+@session.guarded
+def _enter_form() -> None:
+    _enter(st.session_state.get("sign_in_name", ""), st.session_state.get("sign_in_password", ""))
+
+
+def render() -> None:
+    """The sign-in page; the demo is one press away where the workspace has a demo account."""
+    demo = session.is_demo()
+    st.html(
+        '<header class="welcome"><h1>MIRACL Audit</h1><p>Diagnosis labels that look wrong, beside the chart they came '
+        "from. You read, you say what is true; the record and the model's view come after your answer.</p></header>"
+    )
+    error = st.session_state.pop("sign_in_error", None)
+    if error:
+        st.error(error)
+    if demo:
+        st.html('<p class="demo-note">This workspace is a demo. Nothing in it is for the care of anyone.</p>')
+        st.button("Enter the demo", key="enter_demo", type="primary", on_click=_enter_demo, width="stretch")
+    with st.form("sign_in", border=not demo):
+        st.text_input("Name", key="sign_in_name", autocomplete="username")
+        st.text_input("Password", key="sign_in_password", type="password", autocomplete="current-password")
+        st.form_submit_button("Sign in", on_click=_enter_form, type="secondary" if demo else "primary", width="stretch")
+    if not demo:
+        st.html(
+            '<p class="soft">No account yet? Whoever runs this server makes one with <code>miracl person add</code>.'
+            "</p>"
+        )
