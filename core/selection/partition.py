@@ -91,7 +91,7 @@ def uncertainty(
         usable = ~mixtures.degenerate
         low = np.where(usable, mixtures.mean_clean, 0.0)
         gap = np.where(usable, mixtures.mean_noisy - mixtures.mean_clean + DIVISION_EPSILON, 1.0)
-        grade = score - by_class(observed, low.astype(np.float32))
+        grade: np.ndarray = score - by_class(observed, low.astype(np.float32))
         grade *= by_class(observed, (1.0 / gap).astype(np.float32))
     elif source == "posterior":
         grade = _posterior(score, observed, mixtures)
