@@ -58,9 +58,7 @@ class NoiseSpec:
                 "no rates without noise", f"({self.rho_plus}, {self.rho_minus})", "choose a noise kind, or drop them"
             )
         if self.kind == "balanced" and self.rho_minus:
-            raise ConfigError(
-                "balanced noise by rho_plus alone", f"rho_minus {self.rho_minus}", "leave rho_minus out"
-            )
+            raise ConfigError("balanced noise by rho_plus alone", f"rho_minus {self.rho_minus}", "leave rho_minus out")
 
 
 @dataclass(frozen=True)
@@ -190,7 +188,6 @@ class Medicine:
     """The parsed ``model.toml``: phenotypes in `label_id` order, and everything that depends on them."""
 
     prevalence: tuple[float, ...]
-    descriptions: tuple[str, ...]
     patient: tuple[dict[str, float], ...]
     stay: tuple[dict[str, float], ...]
     exclusive: dict[str, dict[str, Any]]
@@ -212,7 +209,6 @@ def medicine() -> Medicine:
     ordered = [raw["phenotype"][label.key] for label in PHENOTYPES]
     return Medicine(
         prevalence=tuple(p["prevalence"] for p in ordered),
-        descriptions=tuple(p["description"] for p in ordered),
         patient=tuple(p["patient"] for p in ordered),
         stay=tuple(p["stay"] for p in ordered),
         exclusive=raw["exclusive"],

@@ -112,7 +112,8 @@ def _draw(stays: int, config: SyntheticConfig, rng: np.random.Generator) -> _Dra
 def targets(config: SyntheticConfig) -> Float[np.ndarray, " labels"]:
     """Prevalence of each phenotype: the published shares, scaled to `labels_per_stay`."""
     published = np.array(medicine().prevalence)
-    return published * (config.labels_per_stay / published.sum())
+    scaled: np.ndarray = published * (config.labels_per_stay / published.sum())
+    return scaled
 
 
 @lru_cache(maxsize=8)

@@ -5,7 +5,7 @@ what phenotypes and treatments do together, plus circadian swing, slowly driftin
 When a channel is charted depends on how sick the stay is and on what was suspected, so that missingness informs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -97,7 +97,9 @@ def _factor(course: Course, name: str, *, first: bool) -> np.ndarray:
     return 1.0 - value if negated else value
 
 
-def _shape(term: Term, course: Course, config: SyntheticConfig, phase: np.ndarray, stay: np.ndarray, hour: np.ndarray):  # type: ignore[no-untyped-def]
+def _shape(
+    term: Term, course: Course, config: SyntheticConfig, phase: np.ndarray, stay: np.ndarray, hour: np.ndarray
+) -> np.ndarray:
     """Course in time of a term at (stay, hour), in about [-1, 1]."""
     if term.course == "constant":
         return np.ones(len(stay), dtype=np.float32)
@@ -112,7 +114,8 @@ def _shape(term: Term, course: Course, config: SyntheticConfig, phase: np.ndarra
     since = hour - onset
     risen = np.where(since > 0, -np.expm1(-np.clip(since, 0, 60) / config.ramp), 0.0)
     past = np.clip(hour - course.wane[stay, lead], 0.0, None)
-    return (risen * np.exp(-past / course.fall[stay, lead])).astype(np.float32)
+    shape: np.ndarray = risen * np.exp(-past / course.fall[stay, lead])
+    return shape.astype(np.float32)
 
 
 def _charted(
@@ -198,9 +201,14 @@ def _chunk(
 
 
 def _recorded(
-    group: str, stay: np.ndarray, hour: np.ndarray, level: dict[str, np.ndarray], course: Course, rng: np.random.Generator
+    group: str,
+    stay: np.ndarray,
+    hour: np.ndarray,
+    level: dict[str, np.ndarray],
+    course: Course,
+    rng: np.random.Generator,
 ) -> list[tuple[str, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """What is written down of a group's levels: (channel, stay, hour, value, category)."""
+    """Write down a group's levels a group's levels: (channel, stay, hour, value, category)."""
     none = np.full(len(stay), -1, dtype=np.int8)
     if group == "gcs":
         score = level["alertness"]
@@ -227,10 +235,6 @@ def _recorded(
     return [(name, stay, hour, value, none) for name, value in level.items()]
 
 
-def _rows(table: np.ndarray, part: slice) -> np.ndarray:
-    return table[part]
-
-
 def draw_series(patients: Patients, course: Course, config: SyntheticConfig, rng: np.random.Generator) -> Rows:
     """Draw every observation of every stay, in chunks of stays."""
     n = len(patients.los)
@@ -245,10 +249,14 @@ def draw_series(patients: Patients, course: Course, config: SyntheticConfig, rng
     columns: list[list[np.ndarray]] = [[], [], [], [], []]
     for start in range(0, n, _CHUNK):
         part = slice(start, min(start + _CHUNK, n))
-        some = Patients(*(_rows(getattr(patients, f), part) for f in patients.__dataclass_fields__))
+        some = Patients(**{f.name: getattr(patients, f.name)[part] for f in fields(Patients)})
         some_course = Course(
-            *(_rows(getattr(course, f), part) for f in ("truth", "strength", "onset", "wane", "fall")),
-            {name: flag[part] for name, flag in course.flags.items()},
+            truth=course.truth[part],
+            strength=course.strength[part],
+            onset=course.onset[part],
+            wane=course.wane[part],
+            fall=course.fall[part],
+            flags={name: flag[part] for name, flag in course.flags.items()},
         )
         for name, stay, hour, value, category in _chunk(
             some, some_course, {name: v[part] for name, v in own.items()}, config, rng
