@@ -157,7 +157,8 @@ def network_map(cohort: Cohort, folder: Path, seed: int, epochs: int, size: str)
     if out is None:
         raise RuntimeError("the trainer stopped early")
     pairs = pq.read_table(out / "pair.parquet", columns=["stay_id", "label_id", "split", "observed", "probability"])
-    pairs = pairs.filter(pc.equal(pairs["split"], "test")).sort_by([("stay_id", "ascending"), ("label_id", "ascending")])
+    pairs = pairs.filter(pc.equal(pairs["split"], "test"))
+    pairs = pairs.sort_by([("stay_id", "ascending"), ("label_id", "ascending")])
     shape = (-1, len(cohort.label_keys))
     return mean_ap(pairs["observed"].to_numpy().reshape(shape), pairs["probability"].to_numpy().reshape(shape))
 

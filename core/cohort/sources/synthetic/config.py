@@ -130,7 +130,7 @@ class SyntheticConfig:
     recurrent_stay_share: float = 0.45
     acute_patient_share: float = 0.15
     both_of_group: float = 0.02
-    effect_scale: float = 1.0
+    effect_scale: float = 0.85
     strength_sd: float = 0.45
     silent: float = 0.10
     mimic: float = 0.06
@@ -140,9 +140,9 @@ class SyntheticConfig:
     ramp: float = 4.0
     recovery: float = 55.0
     slow_correlation: float = 0.85
-    mention_scale: float = 1.0
-    symptom_scale: float = 1.0
-    false_mention_scale: float = 1.0
+    mention_scale: float = 1.6
+    symptom_scale: float = 1.2
+    false_mention_scale: float = 1.6
     typos: float = 0.8
     copy_forward: float = 0.45
 

@@ -105,10 +105,10 @@ def _shape(
         return np.ones(len(stay), dtype=np.float32)
     if term.course == "paroxysm":
         period = 9.0 + 14.0 * phase[stay, 0]
-        return (np.sin(2 * np.pi * (hour / period + phase[stay, 1])) > 0.25).astype(np.float32)
+        return np.asarray(np.sin(2 * np.pi * (hour / period + phase[stay, 1])) > 0.25, dtype=np.float32)
     if term.course == "swing":
         period = 5.0 + 8.0 * phase[stay, 2]
-        return np.sin(2 * np.pi * (hour / period + phase[stay, 3])).astype(np.float32)
+        return np.asarray(np.sin(2 * np.pi * (hour / period + phase[stay, 3])), dtype=np.float32)
     lead = _KEYS[term.when[0]]
     onset = course.onset[stay, lead] + np.float32(term.delay)
     since = hour - onset
