@@ -7,8 +7,6 @@ Options of selection, mixtures, filter, correction and tensors live beside their
 
 import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,6 +14,7 @@ from core.cohort.tensors import TensorConfig
 from core.correction.cooccurrence import FilterConfig
 from core.correction.relabel import CorrectionConfig
 from core.errors import ConfigError
+from core.options import build_options, check_options, sourced
 from core.selection.difficulty import SelectionConfig
 from core.selection.mixture import MixtureConfig
 
@@ -37,34 +36,6 @@ __all__ = [
 
 PRESETS = ("released", "paper", "miracl")
 SIZES = ("paper", "compact")
-
-
-def sourced(default: object, source: str, low: float | None = None, high: float | None = None) -> Any:
-    """Make a dataclass field: its default, where that comes from, and the closed interval it may lie in."""
-    return field(default=default, metadata={"source": source, "low": low, "high": high})
-
-
-def _check(config: Any) -> None:
-    """Hold each field against its declared choices and interval."""
-    hints = typing.get_type_hints(type(config))
-    for item in dataclasses.fields(config):
-        value, name = getattr(config, item.name), f"{type(config).__name__}.{item.name}"
-        choices = [a for a in _alternatives(hints[item.name]) if typing.get_origin(a) is Literal]
-        allowed = [choice for alternative in choices for choice in typing.get_args(alternative)]
-        if isinstance(value, str) and allowed and value not in allowed:
-            raise ConfigError(f"{name} among {', '.join(map(str, allowed))}", repr(value), "choose one of them")
-        low, high = item.metadata.get("low"), item.metadata.get("high")
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            continue
-        if not ((low is None or value >= low) and (high is None or value <= high)):
-            least = "-∞" if low is None else low
-            most = "∞" if high is None else high
-            raise ConfigError(f"{name} in [{least}, {most}]", str(value), "give a value in that range")
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return typing.get_args(hint) if union else (hint,)
 
 
 @dataclass(frozen=True)
@@ -116,7 +87,7 @@ class ModelConfig:
     contrast_projection: bool = sourced(False, "A.11 row 29: not stated by either source")
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_options(self)
         if self.hidden % self.heads:
             raise ConfigError("ModelConfig.hidden divisible by heads", f"{self.hidden} / {self.heads}", "change one")
         if self.top_k >= self.experts:
@@ -150,7 +121,7 @@ class LossConfig:
     temperature: float = sourced(0.1, "A.11 row 29: ours, not stated by either source", 0.01, 10)
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -193,7 +164,7 @@ class OptimConfig:
     bucket_steps: int = sourced(8, "ours: length-bucketed batches", 1, 100_000)
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_options(self)
         if self.warm_up > self.epochs:
             came = f"{self.warm_up} of {self.epochs}"
             raise ConfigError("OptimConfig.warm_up at most epochs", came, "train longer, or warm up for less")
@@ -219,7 +190,7 @@ class ReviewConfig:
     label_share: float = sourced(0.1, "architecture.md, Decisions", 0, 1)
 
     def __post_init__(self) -> None:
-        _check(self)
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -277,7 +248,7 @@ class TrainConfig:
         ConfigError
             On an unknown field, a wrong type or a value out of range.
         """
-        made = _build(cls, data, "config")
+        made = build_options(cls, data, "config")
         assert isinstance(made, cls)
         return made
 
@@ -289,34 +260,6 @@ class TrainConfig:
         except ValueError:
             raise ConfigError("a config in JSON", "text that is not", "write it with TrainConfig.to_json") from None
         return cls.from_dict(data)
-
-
-def _build(hint: Any, value: Any, path: str) -> Any:
-    """Make a value of type `hint` from JSON's plain types."""
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path} as an object", type(value).__name__, "give its fields by name")
-        hints = typing.get_type_hints(hint)
-        unknown = sorted(set(value) - {f.name for f in dataclasses.fields(hint) if f.init})
-        if unknown:
-            known = ", ".join(f.name for f in dataclasses.fields(hint) if f.init)
-            raise ConfigError(f"{path} with fields {known}", f"{', '.join(map(str, unknown))}", "leave it out")
-        return hint(**{name: _build(hints[name], item, f"{path}.{name}") for name, item in value.items()})
-    for alternative in _alternatives(hint):
-        origin = typing.get_origin(alternative)
-        if origin is Literal and any(value == a and type(value) is type(a) for a in typing.get_args(alternative)):
-            return value
-        if origin is tuple and isinstance(value, list | tuple):
-            inner = typing.get_args(alternative)
-            inner = inner[:1] * len(value) if len(inner) == 2 and inner[1] is Ellipsis else inner
-            if len(inner) == len(value):
-                return tuple(_build(h, v, f"{path}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True)))
-        if alternative is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        if isinstance(alternative, type) and type(value) is alternative:
-            return value
-    wanted = str(hint).replace("typing.", "") if not isinstance(hint, type) else hint.__name__
-    raise ConfigError(f"{path} as {wanted}", repr(value)[:60], "give a value of that type")
 
 
 def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -> TrainConfig:

@@ -11,12 +11,12 @@ class _ReverseWithin(torch.autograd.Function):
     """Reverse each column's first `length` steps; its own inverse, so its backward is itself."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, steps: Tensor, index: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: torch.autograd.function.FunctionCtx, steps: Tensor, index: Tensor) -> Tensor:
         ctx.save_for_backward(index)
         return steps.gather(0, index.unsqueeze(-1).expand_as(steps))
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return grad.gather(0, index.unsqueeze(-1).expand_as(grad)), None
 

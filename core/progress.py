@@ -1,0 +1,41 @@
+"""What a training run tells whoever watches it."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Hears how far a run is; `scripts` draws it as a bar."""
+
+    def start(self, epochs: int, batches: int, done: int) -> None:
+        """Hear that training begins: epochs in all, batches an epoch, epochs already in the checkpoint."""
+
+    def stage(self, text: str) -> None:
+        """Hear that a step before or after the epochs begins: words, no patient's data."""
+
+    def advance(self, batches: int = 1) -> None:
+        """Hear that so many more batches were trained."""
+
+    def describe(self, epoch: int, loss: float, clean: int, uncertain: int, noisy: int, seconds_left: float) -> None:
+        """Hear of an epoch's end: mean loss, pairs in each partition, seconds to go."""
+
+    def finish(self) -> None:
+        """Hear that the round's tables are written, or the run was stopped."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def start(self, epochs: int, batches: int, done: int) -> None:
+        """Say nothing."""
+
+    def stage(self, text: str) -> None:
+        """Say nothing."""
+
+    def advance(self, batches: int = 1) -> None:
+        """Say nothing."""
+
+    def describe(self, epoch: int, loss: float, clean: int, uncertain: int, noisy: int, seconds_left: float) -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""

@@ -1,0 +1,255 @@
+"""A trained round as tables: what the store keeps and readers see.
+
+A pair is *flagged* when it is among the `budget` training pairs of highest error probability (ties go to the higher
+selection score), no label taking more than its share, decided pairs left out.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from core.cohort.store import Cohort
+from core.cohort.tensors import PackedCohort
+from core.config import ReviewConfig, TrainConfig
+from core.hints import Bool, Float, Int, UInt8
+from core.locks import Pairs
+from core.selection.difficulty import pair_loss
+from core.selection.mixture import Mixtures
+from core.selection.partition import PARTITIONS, Selection
+
+SUGGESTS_PRESENT = 0.5  # a corrected label from here on suggests "present"; architecture.md, Cleaned labels
+
+
+@dataclass(frozen=True)
+class Round:
+    """A finished round in arrays, a row for every stay of the cohort.
+
+    Parameters
+    ----------
+    identity
+        What the run's ``config.json`` says: numbers, seed, decisions read.
+    config, cohort, packed, pairs
+        What it was trained with.
+    eligible
+        bool [stays, labels], Z⁻.
+    selection
+        Of the last epoch.
+    corrected
+        float32 [stays, labels].
+    probability
+        float32 [3, stays, labels]: fused, series head, note head.
+    history
+        uint8 [epochs, stays, labels].
+    epochs
+        Rows of the table ``epoch``.
+    """
+
+    identity: dict[str, Any]
+    config: TrainConfig
+    cohort: Cohort
+    packed: PackedCohort
+    pairs: Pairs
+    eligible: Bool[np.ndarray, "stays labels"]
+    selection: Selection
+    corrected: Float[np.ndarray, "stays labels"]
+    probability: Float[np.ndarray, "three stays labels"]
+    history: UInt8[np.ndarray, "epochs stays labels"]
+    epochs: list[dict[str, Any]]
+
+
+def default_budget(pairs: int, review: ReviewConfig) -> int:
+    """Pairs flagged where the user names no number: the share of the round's pairs, at least 1."""
+    return max(1, round(review.budget_share * pairs))
+
+
+def choose_flags(
+    error: Float[np.ndarray, " pairs"],
+    score: Float[np.ndarray, " pairs"],
+    label: Int[np.ndarray, " pairs"],
+    candidate: Bool[np.ndarray, " pairs"],
+    budget: int,
+    label_share: float,
+) -> Int[np.ndarray, " pairs"]:
+    """Rank the pairs to be reviewed.
+
+    Parameters
+    ----------
+    error, score
+        Error probability, and the selection score that breaks its ties; high means suspect. What is still equal keeps
+        the pairs' order.
+    label
+        Label of each pair.
+    candidate
+        Pairs that may be flagged.
+    budget
+        N.
+    label_share
+        One label takes at most floor(label_share · N) of them, but one at least.
+
+    Returns
+    -------
+    int32 array
+        1..N in order of suspicion, 0 where not flagged.
+    """
+    ranks = np.zeros(len(error), np.int32)
+    chosen = np.flatnonzero(candidate)
+    order = chosen[np.lexsort((-score[chosen], -error[chosen]))]
+    by_label = np.argsort(label[order], kind="stable")
+    sorted_labels = label[order][by_label]
+    first = np.searchsorted(sorted_labels, sorted_labels, side="left")
+    place_in_label = np.empty(len(order), np.int64)
+    place_in_label[by_label] = np.arange(len(order)) - first
+    cap = max(1, int(label_share * budget + 1e-9))
+    flagged = order[place_in_label < cap][: max(budget, 0)]
+    ranks[flagged] = np.arange(1, len(flagged) + 1)
+    return ranks
+
+
+def pair_table(made: Round, budget: int) -> pa.Table:
+    """Table ``pair``: every stated pair of training and test, sorted by label, partition and error probability."""
+    pairs, selection, packed = made.pairs, made.selection, made.packed
+    rows, labels = np.nonzero(pairs.stated)
+    observed = pairs.observed[rows, labels]
+    corrected = made.corrected[rows, labels]
+    error = np.abs(corrected - observed)
+    score = selection.score[rows, labels]
+    partition = selection.partition[rows, labels]
+    ranks = choose_flags(error, score, labels, pairs.member[rows, labels], budget, made.config.review.label_share)
+    names = np.array(PARTITIONS)[partition]
+    order = np.lexsort((rows, -score, -error, names, labels))
+    rows, labels, observed, corrected, error, score, ranks, names = (
+        a[order] for a in (rows, labels, observed, corrected, error, score, ranks, names)
+    )
+    fused, series, note = (made.probability[k][rows, labels] for k in range(3))
+    splits = np.array(["train", "test"])[np.asarray(packed.is_test)[rows].astype(int)]
+    directions = np.array(["false_negative", "false_positive"])[observed]
+    return pa.table(
+        {
+            "stay_id": pa.array(np.asarray(packed.stay_ids)[rows], pa.int64()),
+            "patient_id": pa.array(np.asarray(packed.patient_ids)[rows], pa.int64()),
+            "visit": pa.array(np.asarray(packed.visit)[rows], pa.int32()),
+            "split": pa.array(splits, pa.string()),
+            "label_id": pa.array(labels.astype(np.int16)),
+            "observed": pa.array(observed),
+            "given": pa.array(pairs.base[rows, labels]),
+            "probability": pa.array(fused),
+            "probability_series": pa.array(series, mask=~np.asarray(packed.has_series)[rows]),
+            "probability_note": pa.array(note, mask=~np.asarray(packed.has_note)[rows]),
+            "rank": pa.array(selection.rank[rows, labels], pa.int16()),
+            "difficulty": pa.array(selection.difficulty[rows, labels], pa.float32()),
+            "selection_score": pa.array(score, pa.float32()),
+            "uncertainty": pa.array(selection.uncertainty[rows, labels], pa.float32()),
+            "partition": pa.array(names, pa.string()),
+            "eligible": pa.array(made.eligible[rows, labels]),
+            "corrected": pa.array(corrected, pa.float32()),
+            "suggested": pa.array((corrected >= SUGGESTS_PRESENT).astype(np.uint8)),
+            "flagged": pa.array(ranks > 0),
+            "direction": pa.array(directions, pa.string()),
+            "error_probability": pa.array(error, pa.float32()),
+            "suspicion_rank": pa.array(ranks, mask=ranks == 0),
+            "history": _histories(made.history, rows, labels),
+        }
+    )
+
+
+def _histories(history: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> pa.Array:
+    """One binary value a pair: a byte an epoch."""
+    epochs = len(history)
+    body = np.ascontiguousarray(history[:, rows, labels].T)
+    offsets = np.arange(0, (len(rows) + 1) * epochs, epochs, dtype=np.int64)
+    held = pa.Array.from_buffers(
+        pa.large_binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(body.reshape(-1))]
+    )
+    return held.cast(pa.binary())
+
+
+def label_table(made: Round) -> pa.Table:
+    """Table ``label``: the label set and each label's observed prevalence; no rates estimated yet."""
+    stated = made.pairs.stated
+    prevalence = (made.pairs.observed * stated).sum(0) / np.maximum(stated.sum(0), 1)
+    entries = made.cohort.manifest["labels"]
+    texts = {
+        field: pa.array([str(entry.get(key, "")) for entry in entries], pa.string())
+        for field, key in (
+            ("label_key", "key"),
+            ("name", "name"),
+            ("description", "description"),
+            ("persistence", "persistence"),
+        )
+    }
+    return pa.table(
+        {
+            "label_id": pa.array(range(len(entries)), pa.int16()),
+            **texts,
+            "prevalence": pa.array(prevalence, pa.float64()),
+            "rho_plus": pa.nulls(len(entries), pa.float64()),
+            "rho_minus": pa.nulls(len(entries), pa.float64()),
+        }
+    )
+
+
+def mixture_table(mixtures: Mixtures) -> pa.Table:
+    """Table ``mixture``: one row a label and observed class."""
+    labels, classes = np.indices(mixtures.n.shape)
+    figures = (
+        "mean_clean", "mean_noisy", "sd_clean", "sd_noisy", "weight_clean", "weight_noisy", "score_min", "score_max",
+    )  # fmt: skip
+    return pa.table(
+        {
+            "label_id": pa.array(labels.ravel(), pa.int16()),
+            "observed_class": pa.array(classes.ravel(), pa.uint8()),
+            "n": pa.array(mixtures.n.ravel(), pa.int64()),
+            **{name: pa.array(getattr(mixtures, name).ravel(), pa.float64()) for name in figures},
+            "degenerate": pa.array(mixtures.degenerate.ravel().astype(bool)),
+            "reason": pa.array(mixtures.reason.ravel().tolist(), pa.string()),
+        }
+    )
+
+
+EPOCH = pa.schema(
+    [
+        ("epoch", pa.int32()),
+        ("seconds", pa.float64()),
+        ("learning_rate", pa.float64()),
+        ("beta", pa.float64()),
+        *((f"loss_{name}", pa.float64()) for name in (
+            "total", "bce", "corrected", "ortho", "moe", "series_head", "note_head", "contrast",
+        )),
+        ("cross_visit_anchor_share", pa.float64()),
+        *((f"n_{name}", pa.int64()) for name in PARTITIONS),
+        *((f"test_{name}", pa.float64()) for name in ("map", "auroc_macro", "auroc_micro", "f1_micro", "f1_macro")),
+    ]
+)  # fmt: skip
+
+
+def detector_table(made: Round) -> pa.Table:
+    """Table ``detector_score``: detectors that come with a round, high means suspect.
+
+    ``miracl_score`` is Z̃, ``loss`` the pair's cross-entropy, ``difficulty`` D, ``rank`` the class-oriented rank r̂ or
+    1 - r̂.
+    """
+    rows, labels = np.nonzero(made.pairs.stated)
+    observed, selection = made.pairs.observed, made.selection
+    places = (selection.rank.astype(np.float32) - 1) / max(observed.shape[1] - 1, 1)
+    detectors = {
+        "miracl_score": selection.score,
+        "loss": pair_loss(made.probability[0], observed),
+        "difficulty": selection.difficulty,
+        "rank": np.where(observed == 1, places, 1 - places),
+    }
+    stays = pa.array(np.asarray(made.packed.stay_ids)[rows], pa.int64())
+    label_ids = pa.array(labels.astype(np.int16))
+    tables = [
+        pa.table(
+            {
+                "stay_id": stays,
+                "label_id": label_ids,
+                "detector": pa.array([name] * 1, pa.string()).take(pa.array(np.zeros(len(rows), np.int32))),
+                "score": pa.array(np.asarray(score)[rows, labels], pa.float32()),
+            }
+        )
+        for name, score in detectors.items()
+    ]
+    return pa.concat_tables(tables)
