@@ -1,0 +1,348 @@
+"""Who may do what: accounts, sign-in, sessions, and the table of roles and actions that acts are checked against."""
+
+import getpass
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pandas as pd
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import Connection, delete, select
+
+from audit_store import tables
+from audit_store.database import Store, utc_now
+from audit_store.errors import AccessError
+from audit_store.fileio import blake
+from audit_store.ledger import append
+from audit_store.tables import ROLES
+
+ACTIONS = (
+    "view",
+    "decide",
+    "adjudicate",
+    "assign",
+    "export",
+    "publish_round",
+    "manage_people",
+    "read_trail",
+    "redact",
+)
+_STEWARD = frozenset({"view", "assign", "export", "publish_round", "manage_people", "read_trail", "redact"})
+PERMISSIONS: dict[str, frozenset[str]] = {
+    "reviewer": frozenset({"view", "decide"}),
+    "adjudicator": frozenset({"view", "decide", "adjudicate"}),
+    "steward": _STEWARD | {"decide"},
+    "auditor": frozenset({"view", "read_trail"}),
+    "operator": _STEWARD,
+}
+ACCESSES = ("chart", "note", "export", "evidence", "trail")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
+
+
+@dataclass(frozen=True)
+class SignIn:
+    """Limits of signing in; OWASP's authentication advice (2024) is the source of their order of magnitude."""
+
+    shortest_password: int = 8
+    free_failures: int = 5
+    first_wait_seconds: float = 2.0
+    longest_wait_seconds: float = 300.0
+    forget_failures_hours: float = 24.0
+    idle_minutes: float = 30.0
+
+
+SIGN_IN = SignIn()
+_HASHER = PasswordHasher()
+_NOBODY: list[str] = []
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone who acts: an account, or the command line's operator."""
+
+    name: str
+    display_name: str
+    role: str
+    active: bool = True
+    demo: bool = False
+
+
+def operator() -> Person:
+    """Whoever runs the command on this machine; they own the files, so no password is asked. Can't decide."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):
+        login = "unknown"
+    return Person(f"operator:{login}"[:80], login, "operator")
+
+
+def require(person: Person, action: str) -> None:
+    """Refuse an act that the person's role does not allow.
+
+    Raises
+    ------
+    AccessError
+        When it does not, or the account is disabled.
+    """
+    if action not in ACTIONS:
+        raise AccessError(f"an action of {', '.join(ACTIONS)}", action, "name one of them")
+    if not person.active:
+        raise AccessError("an active account", "a disabled one", "ask a steward to enable it")
+    if action not in PERMISSIONS.get(person.role, frozenset()):
+        able = ", ".join(role for role in ROLES if action in PERMISSIONS[role])
+        raise AccessError(f"a role that may {action} ({able})", f"a {person.role}", "ask a steward for the role")
+
+
+def require_now(connection: Connection, person: Person, action: str) -> None:
+    """As `require`, with the role and activity that the store holds at this moment."""
+    if person.role == "operator":
+        require(person, action)
+        return
+    row = connection.execute(select(tables.person).where(tables.person.c.name == person.name)).first()
+    if row is None:
+        raise AccessError("an account of this workspace", "none of that name", "sign in again")
+    require(_person(row), action)
+
+
+def _person(row: Any) -> Person:
+    return Person(str(row.name), str(row.display_name), str(row.role), bool(row.active), bool(row.demo))
+
+
+def add_person(
+    store: Store,
+    actor: Person,
+    name: str,
+    password: str,
+    *,
+    display_name: str | None = None,
+    role: str = "reviewer",
+    demo: bool = False,
+) -> Person:
+    """Add an account.
+
+    Parameters
+    ----------
+    store, actor
+        Where, and who adds it.
+    name
+        Lower-case letters, digits, ``.``, ``_``, ``-``; at most 32.
+    password
+        At least 8 characters; kept as an argon2 hash alone.
+    display_name, role, demo
+        Name for screens; one of `ROLES`; whether it is the demo's account.
+
+    Raises
+    ------
+    AccessError
+        On a name that is taken or malformed, an unknown role, or a short password.
+    """
+    if not _NAME.fullmatch(name):
+        raise AccessError("a name of 1–32 characters a-z 0-9 . _ -", f"{len(name)} characters", "pick another name")
+    if role not in ROLES:
+        raise AccessError(f"a role of {', '.join(ROLES)}", "another word", "give --role one of them")
+    credential = _hash(password)
+    with store.writing() as connection:
+        require_now(connection, actor, "manage_people")
+        if connection.execute(select(tables.person.c.name).where(tables.person.c.name == name)).first():
+            raise AccessError("a name that is free", "one that is taken", "pick another name")
+        data = {
+            "name": name,
+            "display_name": (display_name or name)[:200],
+            "role": role,
+            "credential_digest": blake(credential),
+            "active": True,
+            "demo": demo,
+        }
+        event = append(connection, "person", actor.name, data)
+        connection.execute(tables.person.insert().values(**data, credential=credential, created_at=event.created_at))
+    return Person(name, str(data["display_name"]), role, True, demo)
+
+
+def _hash(password: str) -> str:
+    if len(password) < SIGN_IN.shortest_password:
+        raise AccessError(
+            f"a password of {SIGN_IN.shortest_password} characters or more", f"{len(password)}", "pick a longer one"
+        )
+    return _HASHER.hash(password)
+
+
+def _change(store: Store, actor: Person, name: str, values: dict[str, Any], credential: str | None = None) -> Person:
+    with store.writing() as connection:
+        if not (credential and actor.name == name):
+            require_now(connection, actor, "manage_people")
+        mine = tables.person.c.name == name
+        row = connection.execute(select(tables.person).where(mine)).first()
+        if row is None:
+            raise AccessError("an account of this workspace", "none of that name", "see miracl person list")
+        columns = ("name", "display_name", "role", "credential_digest", "active", "demo")
+        data = {**{column: getattr(row, column) for column in columns}, **values}
+        append(connection, "person", actor.name, data)
+        kept = {"credential": credential} if credential else {}
+        connection.execute(tables.person.update().where(mine).values(**data, **kept))
+        if not data["active"] or credential:
+            connection.execute(tables.session.update().where(tables.session.c.person == name).values(ended=True))
+    return Person(name, str(data["display_name"]), str(data["role"]), bool(data["active"]), bool(data["demo"]))
+
+
+def disable_person(store: Store, actor: Person, name: str) -> Person:
+    """Close an account; its decisions stay, its sessions end."""
+    return _change(store, actor, name, {"active": False})
+
+
+def enable_person(store: Store, actor: Person, name: str) -> Person:
+    """Open a closed account again."""
+    return _change(store, actor, name, {"active": True})
+
+
+def set_role(store: Store, actor: Person, name: str, role: str) -> Person:
+    """Give an account another role."""
+    if role not in ROLES:
+        raise AccessError(f"a role of {', '.join(ROLES)}", "another word", "name one of them")
+    return _change(store, actor, name, {"role": role})
+
+
+def set_password(store: Store, actor: Person, name: str, password: str) -> Person:
+    """Set an account's password: one's own, or anyone's by whoever manages people. Ends its sessions."""
+    credential = _hash(password)
+    return _change(store, actor, name, {"credential_digest": blake(credential)}, credential)
+
+
+def find_person(store: Store, name: str) -> Person | None:
+    """Return the account of that name, or None."""
+    with store.reading() as connection:
+        row = connection.execute(select(tables.person).where(tables.person.c.name == name)).first()
+    return _person(row) if row else None
+
+
+def list_people(store: Store) -> pd.DataFrame:
+    """Accounts by name: name, display_name, role, active, demo, created_at (UTC)."""
+    c = tables.person.c
+    columns = [c.name, c.display_name, c.role, c.active, c.demo, c.created_at]
+    with store.reading() as connection:
+        rows = connection.execute(select(*columns).order_by(c.name)).all()
+    return pd.DataFrame([tuple(row) for row in rows], columns=[column.name for column in columns])
+
+
+def authenticate(store: Store, name: str, password: str) -> Person:
+    """Sign in by name and password.
+
+    An unknown name, a wrong password and a closed account take the same time and get the same words. After five
+    failures for a name each further try waits, twice as long each time up to five minutes.
+
+    Raises
+    ------
+    AccessError
+        When sign-in fails or has to wait.
+    """
+    digest = blake("sign-in", name.casefold(), key=store.workspace.secret)
+    failures = tables.sign_in_failure
+    with store.reading() as connection:
+        row = connection.execute(select(tables.person).where(tables.person.c.name == name)).first()
+        failed = connection.execute(select(failures).where(failures.c.digest == digest)).first()
+    _wait(failed)
+    good = _matches(str(row.credential) if row else _nobody(), password) and row is not None and bool(row.active)
+    now = utc_now()
+    with store.writing() as connection:
+        connection.execute(
+            delete(failures).where(failures.c.last_at < now - timedelta(hours=SIGN_IN.forget_failures_hours))
+        )
+        failed = connection.execute(select(failures).where(failures.c.digest == digest)).first()
+        connection.execute(delete(failures).where(failures.c.digest == digest))
+        if good:
+            append(connection, "sign_in", name, {"result": "ok"})
+        else:
+            count = 1 + (int(failed.failures) if failed else 0)
+            connection.execute(failures.insert().values(digest=digest, failures=count, last_at=now))
+            if row is not None:
+                append(connection, "sign_in", name, {"result": "failed", "failures": count})
+    if not good or row is None:
+        raise AccessError("a name and its password", "a pair that does not match", "try again, or ask a steward")
+    return _person(row)
+
+
+def _wait(failed: Any) -> None:
+    if failed is None or failed.failures < SIGN_IN.free_failures:
+        return
+    doubled = SIGN_IN.first_wait_seconds * 2 ** min(int(failed.failures) - SIGN_IN.free_failures, 30)
+    until = failed.last_at + timedelta(seconds=min(doubled, SIGN_IN.longest_wait_seconds))
+    left = (until - utc_now()).total_seconds()
+    if left > 0:
+        raise AccessError("fewer tries", f"{failed.failures} that failed", f"wait {int(left) + 1} s and try again")
+
+
+def _nobody() -> str:
+    """Return a hash that no password has, made once: checking it takes as long as checking a real one."""
+    if not _NOBODY:
+        _NOBODY.append(_HASHER.hash(secrets.token_hex(32)))
+    return _NOBODY[0]
+
+
+def _matches(credential: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(credential, password)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+def start_session(store: Store, person: Person) -> str:
+    """Start a session; the returned secret names it and is kept as a digest alone."""
+    secret = secrets.token_urlsafe(32)
+    now = utc_now()
+    with store.writing() as connection:
+        require_now(connection, person, "view")
+        connection.execute(
+            tables.session.insert().values(
+                digest=blake("session", secret), person=person.name, created_at=now, seen_at=now, ended=False
+            )
+        )
+    return secret
+
+
+def resume_session(store: Store, secret: str) -> Person | None:
+    """Whose session it is, as they are now; None when it ended, idled for 30 minutes, or the account is closed."""
+    mine = tables.session.c.digest == blake("session", secret)
+    now = utc_now()
+    with store.writing() as connection:
+        row = connection.execute(select(tables.session).where(mine)).first()
+        if row is None or row.ended or _idle(row.seen_at, now):
+            return None
+        who = connection.execute(select(tables.person).where(tables.person.c.name == row.person)).one()
+        if not who.active:
+            return None
+        connection.execute(tables.session.update().where(mine).values(seen_at=now))
+    return _person(who)
+
+
+def _idle(seen_at: datetime, now: datetime) -> bool:
+    return now - seen_at > timedelta(minutes=SIGN_IN.idle_minutes)
+
+
+def end_session(store: Store, secret: str) -> None:
+    """Sign out."""
+    mine = tables.session.c.digest == blake("session", secret)
+    with store.writing() as connection:
+        row = connection.execute(select(tables.session).where(mine)).first()
+        if row is not None and not row.ended:
+            connection.execute(tables.session.update().where(mine).values(ended=True))
+            append(connection, "sign_out", str(row.person), {})
+
+
+def log_access(
+    store: Store,
+    person: Person,
+    what: str,
+    round_id: int | None = None,
+    stay_id: int | None = None,
+    label_key: str | None = None,
+) -> None:
+    """Note that someone opened a chart, a whole note, evidence, an export or the trail."""
+    if what not in ACCESSES:
+        raise AccessError(f"an access of {', '.join(ACCESSES)}", "another word", "name one of them")
+    data = {"person": person.name, "what": what, "round_id": round_id, "stay_id": stay_id, "label_key": label_key}
+    with store.writing() as connection:
+        require_now(connection, person, "view")
+        event = append(connection, "access", person.name, data)
+        connection.execute(tables.access.insert().values(id=event.seq, created_at=event.created_at, **data))

@@ -1,0 +1,330 @@
+"""Reading a round: one DuckDB file, opened read-only, by any number of threads and processes at once."""
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from audit_store.errors import RoundError
+from audit_store.round_writer import DUCKDB_SETTINGS
+from audit_store.schema import PAIR, ROUND, ROUND_SCHEMA_VERSION
+
+HISTORY_SCALE = 255.0
+_LABELLED = "SELECT p.* EXCLUDE (history), l.label_key, l.name AS label_name FROM pair p JOIN label l USING (label_id)"
+
+
+@dataclass(frozen=True)
+class RoundInfo:
+    """What a round says of itself: the fields of ``round.json``."""
+
+    round_id: int
+    parent: int | None
+    created_at: str
+    preset: str
+    config: dict[str, Any]
+    code_version: str
+    cohort_fingerprint: str
+    cohort_name: str
+    decisions_count: int
+    decisions_last_id: int | None
+    decisions_head: str | None
+    seed: int
+    device: str
+    seconds: float
+    peak_memory_mb: float | None
+    budget: int
+    schema_version: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One (stay, label) of a round: the columns of `audit_store.schema.PAIR`, its label, and its history as floats."""
+
+    stay_id: int
+    patient_id: int
+    visit: int
+    split: str
+    label_id: int
+    observed: int
+    given: float
+    probability: float
+    probability_series: float | None
+    probability_note: float | None
+    rank: int
+    difficulty: float
+    selection_score: float
+    uncertainty: float
+    partition: str
+    eligible: bool
+    corrected: float
+    suggested: int
+    flagged: bool
+    direction: str
+    error_probability: float
+    suspicion_rank: int | None
+    history: tuple[float, ...]
+    label_key: str
+    label_name: str
+    n_flagged: int
+
+
+class RoundFile:
+    """A round, opened read-only.
+
+    Each thread has a cursor of its own. High always means suspect.
+
+    Parameters
+    ----------
+    path
+        The round's file.
+    digest_path
+        The digest file beside it.
+
+    Raises
+    ------
+    RoundError
+        When a file is missing, cut short, or of a newer version.
+    """
+
+    def __init__(self, path: Path, digest_path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise RoundError(f"{path.name} in rounds/", "no such file", "train it with miracl train")
+        self.digest = _digest_file(digest_path)
+        size = path.stat().st_size
+        if size != self.digest["bytes"]:
+            raise RoundError(
+                f"{path.name} with {self.digest['bytes']} bytes", f"{size} bytes", "restore the file, or train again"
+            )
+        self._local = threading.local()
+        try:
+            self._connection = duckdb.connect(
+                str(path), read_only=True, config={**DUCKDB_SETTINGS, "enable_external_access": "false"}
+            )
+        except duckdb.Error:
+            raise self._unreadable() from None
+        row = self.rows(f"SELECT {', '.join(ROUND.names)} FROM round")
+        if len(row) != 1:
+            raise self._unreadable()
+        values = dict(zip(ROUND.names, row[0], strict=True))
+        if values["schema_version"] > ROUND_SCHEMA_VERSION:
+            raise RoundError(
+                f"a round of schema version {ROUND_SCHEMA_VERSION} or earlier",
+                f"version {values['schema_version']}",
+                "upgrade miracl-audit",
+            )
+        self.info = RoundInfo(**{**values, "config": json.loads(values["config"])})
+
+    def _unreadable(self) -> RoundError:
+        return RoundError(f"{self.path.name} as a round file", "a damaged file", "restore the file, or train again")
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Give the calling thread its cursor on the file."""
+        cursor: duckdb.DuckDBPyConnection | None = getattr(self._local, "cursor", None)
+        if cursor is None:
+            cursor = self._connection.cursor()
+            self._local.cursor = cursor
+        return cursor
+
+    def _run(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+        try:
+            return self.cursor().execute(query, list(values))
+        except duckdb.Error:
+            raise self._unreadable() from None
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows that a query gives."""
+        try:
+            return self._run(query, values).fetchall()
+        except duckdb.Error:
+            raise self._unreadable() from None
+
+    def frame(self, query: str, values: Sequence[Any] = ()) -> pd.DataFrame:
+        """Return what a query gives, as a frame."""
+        try:
+            return self._run(query, values).df()
+        except duckdb.Error:
+            raise self._unreadable() from None
+
+    def arrow(self, query: str, tables: dict[str, pa.Table] | None = None, values: Sequence[Any] = ()) -> pa.Table:
+        """Return what a query gives, as an Arrow table; `tables` are registered in memory for its time."""
+        cursor = self.cursor()
+        try:
+            for name, table in (tables or {}).items():
+                cursor.register(name, table)
+            return cursor.execute(query, list(values)).to_arrow_table()
+        except duckdb.Error:
+            raise self._unreadable() from None
+        finally:
+            for name in tables or {}:
+                cursor.unregister(name)
+
+    @cached_property
+    def n_pairs(self) -> int:
+        """Number of stated pairs."""
+        return int(self.rows("SELECT count(*) FROM pair")[0][0])
+
+    @cached_property
+    def n_flagged(self) -> int:
+        """Number of flagged pairs."""
+        return int(self.rows("SELECT count(*) FROM flag")[0][0])
+
+    @cached_property
+    def label_ids(self) -> dict[str, int]:
+        """`label_id` of each label key, in order."""
+        return {key: number for number, key in self.rows("SELECT label_id, label_key FROM label ORDER BY label_id")}
+
+    @cached_property
+    def label_names(self) -> dict[str, str]:
+        """Published name of each label key, in `label_id` order."""
+        return dict(self.rows("SELECT label_key, name FROM label ORDER BY label_id"))
+
+    @cached_property
+    def label_groups(self) -> dict[str, tuple[str, ...]]:
+        """Label keys that are decided together, by group, each in `label_id` order."""
+        groups: dict[str, tuple[str, ...]] = {}
+        for key, label in self.rows(
+            "SELECT label_group, label_key FROM label WHERE label_group IS NOT NULL ORDER BY label_id"
+        ):
+            groups[key] = (*groups.get(key, ()), label)
+        return {key: labels for key, labels in groups.items() if len(labels) > 1}
+
+    def label_id(self, label_key: str) -> int:
+        """`label_id` of a label; RoundError where the round has no such label."""
+        if label_key not in self.label_ids:
+            raise RoundError("a label of this round", "another label", "pick one that miracl status lists")
+        return self.label_ids[label_key]
+
+    def labels(self) -> pd.DataFrame:
+        """Label table: key, name, description, persistence, group, prevalence and estimated noise rates."""
+        return self.frame("SELECT * FROM label ORDER BY label_id")
+
+    def mixtures(self, label_key: str | None = None) -> pd.DataFrame:
+        """Mixture of selection scores per label and observed class."""
+        where = "" if label_key is None else "WHERE m.label_id = ?"
+        values = () if label_key is None else (self.label_id(label_key),)
+        return self.frame(
+            f"SELECT l.label_key, l.name, m.* FROM mixture m JOIN label l USING (label_id) {where} "
+            "ORDER BY m.label_id, m.observed_class",
+            values,
+        )
+
+    def epochs(self) -> pd.DataFrame:
+        """Training by epoch: loss terms, schedules, partitions, test metrics."""
+        return self.frame("SELECT * FROM epoch ORDER BY epoch")
+
+    def pair(self, stay_id: int, label_key: str) -> Pair:
+        """One pair with its history.
+
+        Raises
+        ------
+        RoundError
+            When the round has no such pair.
+        """
+        columns = ", ".join(f'"{name}"' for name in PAIR.names)
+        found = self.rows(
+            f"SELECT {columns} FROM pair WHERE label_id = ? AND stay_id = ?", (self.label_id(label_key), stay_id)
+        )
+        if not found:
+            raise RoundError("a pair of this round", "one that is not in it", "open the queue of the current round")
+        values = dict(zip(PAIR.names, found[0], strict=True))
+        values["history"] = tuple((np.frombuffer(values["history"], np.uint8) / HISTORY_SCALE).tolist())
+        return Pair(**values, label_key=label_key, label_name=self.label_names[label_key], n_flagged=self.n_flagged)
+
+    def stated(self, stay_id: int, label_key: str) -> tuple[int, int]:
+        """Return the recorded value and the suggested one of a pair; RoundError where the round has no such pair."""
+        found = self.rows(
+            "SELECT observed, suggested FROM pair WHERE label_id = ? AND stay_id = ?",
+            (self.label_id(label_key), stay_id),
+        )
+        if not found:
+            raise RoundError("a pair of this round", "one that is not in it", "open the queue of the current round")
+        return int(found[0][0]), int(found[0][1])
+
+    def pairs_of_stay(self, stay_id: int) -> pd.DataFrame:
+        """All pairs of a stay, in label order."""
+        return self.frame(f"{_LABELLED} WHERE p.stay_id = ? ORDER BY p.label_id", (stay_id,))
+
+    def pairs_of_patient(self, patient_id: int) -> pd.DataFrame:
+        """All pairs of a patient, by visit, stay and label."""
+        return self.frame(f"{_LABELLED} WHERE p.patient_id = ? ORDER BY p.visit, p.stay_id, p.label_id", (patient_id,))
+
+    def label_strip(self, patient_id: int, label_key: str) -> pd.DataFrame:
+        """One label over a patient's stays, by visit. Stays without coded diagnoses are not among them."""
+        return self.frame(
+            "SELECT stay_id, visit, split, observed, given, probability, partition, flagged FROM pair "
+            "WHERE label_id = ? AND patient_id = ? ORDER BY visit, stay_id",
+            (self.label_id(label_key), patient_id),
+        )
+
+    def evidence(self, stay_id: int, label_key: str) -> pd.DataFrame:
+        """Return what moved the probability: offsets into notes, channel-hours; strongest first, + pushes up."""
+        return self.frame(
+            "SELECT e.* EXCLUDE (label_id), ? AS label_key FROM evidence e WHERE label_id = ? AND stay_id = ? "
+            "ORDER BY abs(weight) DESC",
+            (label_key, self.label_id(label_key), stay_id),
+        )
+
+    def history(self, stay_id: int, label_key: str) -> np.ndarray:
+        """Fused probability by epoch, float32 [epochs], to 1/255."""
+        return np.asarray(self.pair(stay_id, label_key).history, dtype=np.float32)
+
+    def detector_scores(self, stay_id: int, label_key: str) -> pd.DataFrame:
+        """Score of each detector, high = suspect."""
+        return self.frame(
+            "SELECT detector, score FROM detector_score WHERE label_id = ? AND stay_id = ? ORDER BY detector",
+            (self.label_id(label_key), stay_id),
+        )
+
+    def suspicion(self, stay_id: int, label_key: str) -> tuple[int, int] | None:
+        """Rank of suspicion as "k of n flagged"; None where the pair is not flagged."""
+        found = self.rows(
+            "SELECT suspicion_rank FROM flag WHERE label_id = ? AND stay_id = ?", (self.label_id(label_key), stay_id)
+        )
+        return (int(found[0][0]), self.n_flagged) if found else None
+
+    def score_histogram(self, label_key: str, observed: int, bins: int = 40) -> pd.DataFrame:
+        """Count selection scores (0–1) in equal bins, per partition, for one label and observed class."""
+        return self.frame(
+            "SELECT b / $3::DOUBLE AS low, (b + 1) / $3::DOUBLE AS high, partition, count(*) AS n FROM "
+            "(SELECT least(CAST(floor(selection_score * $3) AS INT), $3 - 1) AS b, partition FROM pair "
+            "WHERE label_id = $1 AND observed = $2) GROUP BY b, partition ORDER BY b, partition",
+            (self.label_id(label_key), observed, bins),
+        )
+
+    def partition_counts(self) -> pd.DataFrame:
+        """Pairs per label, observed class and partition."""
+        return self.frame(
+            "SELECT l.label_key, l.name, p.observed, p.partition, count(*) AS n FROM pair p JOIN label l "
+            "USING (label_id) GROUP BY ALL, p.label_id ORDER BY p.label_id, p.observed, p.partition"
+        )
+
+    def flag_counts(self) -> pd.DataFrame:
+        """Count flagged pairs per label and direction."""
+        return self.frame(
+            "SELECT l.label_key, l.name, f.direction, count(*) AS n FROM flag f JOIN label l USING (label_id) "
+            "GROUP BY ALL, f.label_id ORDER BY f.label_id, f.direction"
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+
+def _digest_file(path: Path) -> dict[str, Any]:
+    """Read the digest file beside a round, checked for its fields."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        return {**body, "bytes": int(body["bytes"]), "blake2b": str(body["blake2b"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise RoundError(
+            f"{path.name} beside the round file", "none that can be read", "restore it from a backup"
+        ) from None
