@@ -19,7 +19,8 @@ def load_labels(raw: RawFolder) -> dict[str, Any]:
     """Build table `label` from `diagnosis`; return how the codes fell.
 
     Observed 1 rows carry the matching codes (as published, alphabetical), the earliest hour, the highest priority
-    (Primary, Major, Other) and whether any of the diagnoses was active at discharge. Every coded stay has a row per label.
+    (Primary, Major, Other) and whether any of the diagnoses was active at discharge. Every coded stay has a row for
+    each label.
 
     Returns
     -------
@@ -28,7 +29,9 @@ def load_labels(raw: RawFolder) -> dict[str, Any]:
         stays.
     """
     raw.require("diagnosis", "the labels come from its icd9code")
-    raw.load("diagnosis", ("icd9code", "diagnosispriority", "activeupondischarge"), ("patientunitstayid", "diagnosisoffset"))
+    raw.load(
+        "diagnosis", ("icd9code", "diagnosispriority", "activeupondischarge"), ("patientunitstayid", "diagnosisoffset")
+    )
     sql = raw.sql
     sql.execute(
         """CREATE OR REPLACE TABLE coded AS
@@ -40,9 +43,7 @@ def load_labels(raw: RawFolder) -> dict[str, Any]:
     codes = [str(row[0]) for row in sql.execute("SELECT DISTINCT code FROM coded ORDER BY 1").fetchall()]
     systems = [code_system(code.upper()) for code in codes]
     pairs = [
-        (code, key)
-        for code, system in zip(codes, systems, strict=True)
-        for key in phenotypes_of(bare(code), system)
+        (code, key) for code, system in zip(codes, systems, strict=True) for key in phenotypes_of(bare(code), system)
     ]
     sql.register("pairs", pa.table({"code": [p[0] for p in pairs], "label": [p[1] for p in pairs]}, _PAIRS))
     sql.execute("CREATE OR REPLACE TABLE code_label AS SELECT * FROM pairs")

@@ -80,13 +80,9 @@ class RawFolder:
             When the file is empty or can't be read.
         """
         path = self._files[table.lower()]
+        opened = gzip.open if path.name.lower().endswith(".gz") else open
         try:
-            opened = (
-                gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-                if path.name.lower().endswith(".gz")
-                else path.open(encoding="utf-8-sig", newline="")
-            )
-            with opened as handle:
+            with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
                 names = next(csv.reader(handle), [])
         except (OSError, EOFError, UnicodeDecodeError, csv.Error):
             raise SourceError(f"{path.name} as a CSV file", "one that can't be read", _HINT) from None
@@ -176,5 +172,5 @@ class RawFolder:
 
     def one(self, query: str) -> tuple[float, ...]:
         """Return the first row of a query that returns counts."""
-        row = self.sql.execute(query).fetchone()
-        return () if row is None else tuple(0 if value is None else value for value in row)
+        rows = self.sql.execute(query).fetchall()
+        return tuple(0 if value is None else value for value in rows[0]) if rows else ()
