@@ -154,13 +154,15 @@ class RoundFile:
         except duckdb.Error:
             raise self._unreadable() from None
 
-    def arrow(self, query: str, tables: dict[str, pa.Table] | None = None, values: Sequence[Any] = ()) -> pa.Table:
+    def arrow(self, query: str, tables: dict[str, pa.Table] | None = None, values: Any = ()) -> pa.Table:
         """Return what a query gives, as an Arrow table; `tables` are registered in memory for its time."""
         cursor = self.cursor()
         try:
             for name, table in (tables or {}).items():
                 cursor.register(name, table)
-            return cursor.execute(query, list(values)).to_arrow_table()
+            return cursor.execute(query, values).to_arrow_table()
+        except (duckdb.BinderException, duckdb.ParserException, duckdb.InvalidInputException):
+            raise
         except duckdb.Error:
             raise self._unreadable() from None
         finally:

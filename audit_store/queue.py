@@ -1,0 +1,270 @@
+"""The queue: what is flagged in a round, minus what is decided.
+
+A round's flags are anti-joined in DuckDB with what people decided, registered as in-memory tables. Labels that are
+decided together are one item. Nobody is offered a pair that they have answered, unless they took the answer back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from audit_store.database import Store
+from audit_store.errors import DecisionError, RoundError
+from audit_store.people import Person
+from audit_store.round_reader import RoundFile
+from audit_store.states import STATES, snapshot
+from audit_store.tokens import name_digest, seal, unseal
+from audit_store.workspace import Workspace
+
+ORDERS = {
+    "suspicion": "best",
+    "patient": "patient_best, patient_id, visit, stay_id, best",
+    "label": "lead_label, best",
+}
+_REVEALING = ("observed", "suggested", "direction", "error_probability", "suspicion_rank")
+
+_ITEMS = """
+WITH mine AS (SELECT DISTINCT stay_id, label_key FROM standing WHERE reviewer = $reviewer),
+grouping AS (
+    SELECT label_id, label_key, name,
+        CASE WHEN count(*) OVER (PARTITION BY label_group) > 1 THEN label_group END AS label_group FROM label
+), flagged AS (
+    SELECT f.stay_id, f.patient_id, f.visit, f.label_id, g.label_key, g.label_group, f.suspicion_rank, f.direction,
+        f.observed, f.suggested, f.error_probability
+    FROM flag f JOIN grouping g USING (label_id)
+), marked AS (
+    SELECT f.*, coalesce(s.state, 'open') AS state, m.stay_id IS NOT NULL AS is_mine
+    FROM flagged f
+    LEFT JOIN pair_state s ON s.stay_id = f.stay_id AND s.label_key = f.label_key
+    LEFT JOIN mine m ON m.stay_id = f.stay_id AND m.label_key = f.label_key
+), item AS (
+    SELECT stay_id, any_value(patient_id) AS patient_id, any_value(visit) AS visit,
+        any_value(label_group) AS label_group, min(label_id) AS lead_label,
+        arg_min(label_key, suspicion_rank) AS label_key, min(suspicion_rank) AS best,
+        arg_min(state, suspicion_rank) AS state, arg_min(direction, suspicion_rank) AS direction,
+        arg_min(observed, suspicion_rank) AS observed, arg_min(suggested, suspicion_rank) AS suggested,
+        arg_min(error_probability, suspicion_rank) AS error_probability,
+        list(label_key) AS flagged_keys, list(state) AS flagged_states, bool_or(is_mine) AS is_mine
+    FROM marked GROUP BY stay_id, coalesce(label_group, label_key)
+), kept AS (
+    SELECT *, min(best) OVER (PARTITION BY patient_id) AS patient_best FROM item
+    WHERE is_mine = $mine AND list_has_any(flagged_states, $states)
+        AND ($all_labels OR list_has_any(flagged_keys, $labels))
+        AND ($direction IS NULL OR direction = $direction)
+        AND ($patient IS NULL OR patient_id = $patient)
+)
+"""
+
+
+@dataclass(frozen=True)
+class QueueFilter:
+    """What to list and in which order.
+
+    Parameters
+    ----------
+    labels
+        Label keys; all where empty.
+    states
+        States of the pair, of `audit_store.states.STATES`.
+    direction
+        ``false_positive`` or ``false_negative``; refused while `blind`, for it gives the recorded value away.
+    order
+        ``suspicion`` (most suspect first), ``patient`` (a patient's items together) or ``label``.
+    blind
+        Leave out every column that gives the recorded value or the suggestion away.
+    patient_id
+        One patient alone, or None.
+    """
+
+    labels: tuple[str, ...] = ()
+    states: tuple[str, ...] = ("open",)
+    direction: str | None = None
+    order: str = "suspicion"
+    blind: bool = True
+    patient_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question for a reader: a stay and a label, or the labels that are decided together."""
+
+    token: str
+    stay_id: int
+    patient_id: int
+    visit: int
+    label_keys: tuple[str, ...]
+    label_group: str | None
+    state: str
+
+
+def _values(round_file: RoundFile, person: Person, chosen: QueueFilter, mine: bool) -> dict[str, Any]:
+    if chosen.blind and chosen.direction is not None:
+        raise DecisionError("no filter by direction while reading blind", "one", "clear it, or switch blindness off")
+    if chosen.order not in ORDERS:
+        raise DecisionError(f"an order of {', '.join(ORDERS)}", "another word", "pick one of them")
+    if not set(chosen.states) <= set(STATES):
+        raise DecisionError(f"states of {', '.join(STATES)}", "another word", "pick among them")
+    unknown = [key for key in chosen.labels if key not in round_file.label_ids]
+    if unknown:
+        raise DecisionError("labels of this round", f"{len(unknown)} others", "pick among the round's labels")
+    return {
+        "reviewer": person.name,
+        "mine": mine,
+        "states": list(STATES) if mine else list(chosen.states),
+        "all_labels": not chosen.labels,
+        "labels": list(chosen.labels),
+        "direction": chosen.direction,
+        "patient": chosen.patient_id,
+    }
+
+
+def _query(store: Store, round_file: RoundFile, query: str, values: dict[str, Any]) -> pa.Table:
+    now = snapshot(store)
+    held = {"standing": now.standing.select(["stay_id", "label_key", "reviewer"]), "pair_state": now.states}
+    return round_file.arrow(_ITEMS + query, held, values)
+
+
+def page(
+    store: Store,
+    round_file: RoundFile,
+    person: Person,
+    chosen: QueueFilter | None = None,
+    limit: int = 50,
+    offset: int = 0,
+    mine: bool = False,
+) -> pd.DataFrame:
+    """List items of the queue.
+
+    Parameters
+    ----------
+    store, round_file, person
+        Where, which round, and for whom.
+    chosen
+        Filter and order; None for open items, most suspect first, blind.
+    limit, offset
+        Which part of the list.
+    mine
+        List what the person has answered instead of what they have not.
+
+    Returns
+    -------
+    DataFrame
+        token, stay_id, patient_id, visit, label_keys (tuple), label_names (tuple), label_group, state; when not blind
+        also observed, suggested, direction, error_probability and suspicion_rank of the item's most suspect pair.
+    """
+    chosen = chosen or QueueFilter()
+    values = {**_values(round_file, person, chosen, mine), "limit": limit, "offset": offset}
+    columns = "stay_id, patient_id, visit, label_group, label_key, state"
+    if not chosen.blind:
+        columns += ", observed, suggested, direction, error_probability, best AS suspicion_rank"
+    found = _query(
+        store,
+        round_file,
+        f"SELECT {columns} FROM kept ORDER BY {ORDERS[chosen.order]} LIMIT $limit OFFSET $offset",
+        values,
+    )
+    frame: pd.DataFrame = found.to_pandas()
+    frame["label_group"] = [str(group) if isinstance(group, str) else None for group in frame["label_group"]]
+    keys = [
+        round_file.label_groups[group] if group is not None else (str(key),)
+        for group, key in zip(frame["label_group"], frame["label_key"], strict=True)
+    ]
+    frame["label_keys"] = pd.Series(keys, index=frame.index, dtype=object)
+    frame["label_names"] = pd.Series(
+        [tuple(round_file.label_names[key] for key in item) for item in keys], index=frame.index, dtype=object
+    )
+    frame["token"] = [
+        item_token(store.workspace, int(stay), item) for stay, item in zip(frame["stay_id"], keys, strict=True)
+    ]
+    order = ["token", "stay_id", "patient_id", "visit", "label_keys", "label_names", "label_group", "state"]
+    return frame[order + [name for name in _REVEALING if name in frame]]
+
+
+def next_items(
+    store: Store,
+    round_file: RoundFile,
+    person: Person,
+    chosen: QueueFilter | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[Item]:
+    """List the person's next items; see `page`."""
+    frame = page(store, round_file, person, chosen, limit, offset)
+    return [
+        Item(
+            row["token"],
+            int(row["stay_id"]),
+            int(row["patient_id"]),
+            int(row["visit"]),
+            row["label_keys"],
+            row["label_group"],
+            row["state"],
+        )
+        for row in frame.to_dict("records")
+    ]
+
+
+def count(
+    store: Store, round_file: RoundFile, person: Person, chosen: QueueFilter | None = None, mine: bool = False
+) -> int:
+    """Count the items that `page` would list."""
+    values = _values(round_file, person, chosen or QueueFilter(), mine)
+    return int(_query(store, round_file, "SELECT count(*) AS n FROM kept", values)["n"][0].as_py())
+
+
+def counts(store: Store, round_file: RoundFile) -> pd.DataFrame:
+    """Count flagged pairs by label (label_key, name, flagged) and state, one column for each of `STATES`."""
+    states = ", ".join(f"count(*) FILTER (state = '{name}') AS \"{name}\"" for name in STATES)
+    query = f"""
+    SELECT label_key, name, count(state) AS flagged, {states} FROM (
+        SELECT l.label_id, l.label_key, l.name,
+            CASE WHEN f.stay_id IS NOT NULL THEN coalesce(s.state, 'open') END AS state
+        FROM label l LEFT JOIN flag f USING (label_id)
+        LEFT JOIN pair_state s ON s.stay_id = f.stay_id AND s.label_key = l.label_key
+    ) GROUP BY label_id, label_key, name ORDER BY label_id
+    """
+    frame: pd.DataFrame = round_file.arrow(query, {"pair_state": snapshot(store).states}).to_pandas()
+    return frame
+
+
+def _item_name(label_keys: Iterable[str]) -> str:
+    return "\x1f".join(sorted(label_keys))
+
+
+def item_token(workspace: Workspace, stay_id: int, label_keys: Iterable[str]) -> str:
+    """Make the token that names an item in links: 22 URL-safe characters, the same for the same item."""
+    return seal(workspace.secret, stay_id, _item_name(label_keys))
+
+
+def find_item(store: Store, round_file: RoundFile, token: str) -> Item:
+    """Find the item that a token names, flagged or not.
+
+    Raises
+    ------
+    RoundError
+        When the token is none of this workspace's, or the pair is not in the round.
+    """
+    opened = unseal(store.workspace.secret, token)
+    together = {keys: group for group, keys in round_file.label_groups.items()}
+    candidates = [*together, *((key,) for key in round_file.label_ids)]
+    secret = store.workspace.secret
+    keys = next((k for k in candidates if opened and name_digest(secret, _item_name(k)) == opened[1]), None)
+    if opened is None or keys is None:
+        raise RoundError("a link of this workspace", "another one", "open the queue")
+    pair = round_file.arrow(
+        "SELECT stay_id, patient_id, visit FROM pair WHERE stay_id = $stay AND label_id = $label",
+        values={"stay": opened[0], "label": round_file.label_id(keys[0])},
+    ).to_pylist()
+    if not pair:
+        raise RoundError("a pair of this round", "one that is no longer in it", "open the queue of the current round")
+    states = snapshot(store).states
+    hit = states.filter(
+        pc.and_(pc.equal(states["stay_id"], opened[0]), pc.is_in(states["label_key"], pa.array(list(keys))))
+    )
+    found = hit["state"].to_pylist()
+    state = next((name for name in ("conflict", "answered", "adjudicated", "locked") if name in found), "open")
+    return Item(token, opened[0], pair[0]["patient_id"], pair[0]["visit"], keys, together.get(keys), state)
