@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow.compute as pc
@@ -271,12 +272,12 @@ def load_preprocessing(folder: Path) -> tuple[Normaliser, NoteEncoder, TensorCon
     """
     try:
         body = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
-        with np.load(folder / "note_encoder.npz", allow_pickle=False) as held:
+        with (folder / "note_encoder.npz").open("rb") as handle, np.load(handle, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
         normaliser = Normaliser.from_dict(body["normaliser"])
         config = TensorConfig.from_dict(body["tensors"])
         fields = body["encoder"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
         raise RunError(
             "preprocessing.json and note_encoder.npz in the model's folder",
             "files missing or cut short",

@@ -19,6 +19,9 @@ from core.hints import Float, Int
 
 Report = Callable[[int, int], None]
 
+# A singular value below this share of the largest is rounding: its vector is arbitrary and is left out.
+_NO_SPREAD = 1e-7
+
 
 @dataclass(frozen=True)
 class NoteConfig:
@@ -43,6 +46,8 @@ class NoteConfig:
         A term must stand in this share of the training passages, and in at least two of them.
     max_terms
         Terms kept, the most frequent ones.
+    svd_rounds
+        Power iterations of the randomised SVD (Halko et al. 2011).
     small_corpus
         Below this many training passages a single passage is enough for a term.
     batch
@@ -58,6 +63,7 @@ class NoteConfig:
     min_df_share: float = 2e-4
     max_terms: int = 50_000
     small_corpus: int = 200
+    svd_rounds: int = 5
     batch: int = 32
 
     def __post_init__(self) -> None:
@@ -148,7 +154,7 @@ class TfidfSvd:
 
     def digest(self) -> str:
         """Digest of the options."""
-        kept = ("encoder", "dim", "seed", "min_df_share", "max_terms", "small_corpus")
+        kept = ("encoder", "dim", "seed", "min_df_share", "max_terms", "small_corpus", "svd_rounds")
         return hex_digest({key: value for key, value in asdict(self.config).items() if key in kept})
 
     def min_df(self, n_texts: int) -> int:
@@ -159,8 +165,8 @@ class TfidfSvd:
 
     def fit(self, texts: Sequence[str]) -> None:
         """Choose terms, their weights and the projection from training passages."""
-        from sklearn.decomposition import TruncatedSVD
         from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.utils.extmath import randomized_svd
 
         counter = CountVectorizer(ngram_range=(1, 2))
         grams = counter.build_analyzer()
@@ -180,11 +186,11 @@ class TfidfSvd:
         self.idf = np.log((1 + len(texts)) / (1 + documents[chosen])) + 1.0
         rows = self._weighted(counts[:, chosen].astype(np.float64))
         rank = min(self.config.dim, *rows.shape)
-        svd = TruncatedSVD(rank, algorithm="randomized", random_state=self.config.seed).fit(rows)
-        vectors = svd.components_
+        _, sizes, vectors = randomized_svd(rows, rank, n_iter=self.config.svd_rounds, random_state=self.config.seed)
         largest = vectors[np.arange(rank), np.abs(vectors).argmax(axis=1)]
+        real = sizes > sizes[0] * _NO_SPREAD
         self.components = np.zeros((self.config.dim, len(chosen)), dtype=np.float32)
-        self.components[:rank] = vectors * np.where(largest < 0, -1.0, 1.0)[:, None]
+        self.components[:rank] = vectors * (np.where(largest < 0, -1.0, 1.0) * real)[:, None]
 
     def _weighted(self, counts: Any) -> Any:
         """Turn counts into tf-idf rows of length 1."""
