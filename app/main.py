@@ -1,14 +1,12 @@
-"""The entry point: the frame around every screen, and the one line shown when something can't be opened."""
+"""The entry point: which page is shown to whom."""
 
 from collections.abc import Callable
-from html import escape
-from typing import Any
 
 import streamlit as st
 
 from app import session, theme
+from app.frame import guarded, top_bar, trouble
 from app.views import export, queue, review, rounds, sign_in
-from audit_store.people import Person
 
 PAGES: dict[str, tuple[str, Callable[[], None]]] = {
     "queue": ("Queue", queue.render),
@@ -16,38 +14,6 @@ PAGES: dict[str, tuple[str, Callable[[], None]]] = {
     "rounds": ("Rounds", rounds.render),
     "export": ("Export", export.render),
 }
-
-
-def trouble(error: Exception) -> None:
-    """The page for what can't be opened: one line and what to do."""
-    line = escape(session.in_words(error))
-    st.html(f'<section class="empty-page" role="alert"><h2>This page can\'t be shown</h2><p>{line}</p></section>')
-    st.button("Try again", key="again", type="primary")
-
-
-def frame(pages: dict[str, Any], person: Person) -> None:
-    """The bar at the top: where one is, who is signed in, which round, and that a demo is one."""
-    number = session.store().workspace.latest_round()
-    with st.container(horizontal=True, key="topbar", vertical_alignment="center", gap="small"):
-        st.html('<span class="mark">MIRACL Audit</span>')
-        for page in pages.values():
-            st.page_link(page)
-        demo = '<span class="demo">DEMO · not for care</span>' if session.is_demo() else ""
-        at = "no round yet" if number is None else f"round {number}"
-        st.html(f'<span class="who">{demo} {escape(person.display_name or person.name)} · {at}</span>')
-        st.button("Sign out", key="sign_out", type="tertiary", on_click=session.sign_out)
-
-
-def guarded(render: Callable[[], None]) -> Callable[[], None]:
-    """A screen that says in one line what went wrong instead of showing it."""
-
-    def show() -> None:
-        try:
-            render()
-        except Exception as error:
-            trouble(error)
-
-    return show
 
 
 def main() -> None:
@@ -70,7 +36,7 @@ def main() -> None:
         target = st.session_state.pop("go", None)
         if target is not None:
             st.switch_page(pages[target])
-        frame(pages, person)
+        top_bar(pages, person)
     except Exception as error:
         trouble(error)
         return
@@ -79,4 +45,5 @@ def main() -> None:
     page.run()
 
 
-main()
+if __name__ == "__main__":
+    main()

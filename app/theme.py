@@ -24,6 +24,8 @@ BRICK_WASH = "#f8e1dc"
 NORMAL_RANGE = "#d9e7d6"
 AFTER_CUTOFF = "#e4e2f0"
 
+FONT = "Source Sans, Source Sans Pro, sans-serif"
+
 TEXT_ON: tuple[tuple[str, str], ...] = (
     (INK, PAPER),
     (INK, CARD),

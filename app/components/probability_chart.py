@@ -14,7 +14,7 @@ LINE_DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3], [4, 4], [1, 2], [10, 2], [3
 
 
 def _quiet(chart: alt.LayerChart | alt.Chart | alt.VConcatChart) -> alt.LayerChart | alt.Chart | alt.VConcatChart:
-    quiet = chart.configure_view(stroke=theme.LINE)
+    quiet = chart.configure_view(stroke=theme.LINE).configure(background=theme.PAPER, font=theme.FONT)
     quiet = quiet.configure_axis(
         labelColor=theme.INK_SOFT, titleColor=theme.INK_SOFT, gridColor=theme.WASH, titleFontWeight="normal"
     )

@@ -63,7 +63,8 @@ def why_html(pair: Pair, reasons: Sequence[Reason], titled: bool) -> str:
     sign, kind = KIND[pair.direction] if pair.flagged else ("·", "not flagged")
     title = f"{escape(pair.label_name)}: " if titled else ""
     rows = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons) or "<li>nothing that stands out</li>"
-    return f'<section class="why"><h4>{title}<span aria-hidden="true">{sign}</span> {kind}: why</h4><ul>{rows}</ul></section>'
+    heading = f'<h4>{title}<span aria-hidden="true">{sign}</span> {kind}: why</h4>'
+    return f'<section class="why">{heading}<ul>{rows}</ul></section>'
 
 
 def numbers_html(numbers: Sequence[Number]) -> str:

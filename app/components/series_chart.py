@@ -18,6 +18,7 @@ from audit_store.chart import ChannelInfo, Visit
 HEIGHT = 58
 BREAK_SHARE = 0.05  # width of the break between two visits, of all hours shown
 PAD_SHARE = 0.08
+PADDING = {"left": 2, "right": 4, "top": 2, "bottom": 2}
 TICKS_ALL = 8
 STEPS = (1, 2, 4, 6, 12, 24, 48, 72, 120, 240, 480, 960)
 
@@ -95,7 +96,7 @@ def channel_chart(
     low, high = _bound(frame["low"].iloc[0]), _bound(frame["high"].iloc[0])
     bottom, top = _domain(frame["value"], low, high)
     right = places[-1].left + places[-1].length
-    x_scale = alt.Scale(domain=[places[0].left, right], nice=False, zero=False)
+    x_scale = alt.Scale(domain=[places[0].left - right * 0.01, right * 1.01], nice=False, zero=False)
     y_scale = alt.Scale(domain=[bottom, top], nice=False, zero=False)
     ticks, expression = _ticks(places)
     x_axis = alt.Axis(
@@ -109,7 +110,7 @@ def channel_chart(
         labelFontSize=10,
     )
     x = alt.X("x:Q", scale=x_scale, axis=x_axis)
-    y_axis = alt.Axis(tickCount=3, title=unit or None, titleFontSize=10, labelFontSize=10, minExtent=46, maxExtent=46)
+    y_axis = alt.Axis(tickCount=3, title=unit or None, titleFontSize=10, labelFontSize=10, minExtent=44, maxExtent=44)
     y = alt.Y("value:Q", scale=y_scale, axis=y_axis)
     layers: list[alt.Chart] = []
     band_low, band_high = max(bottom, low if low is not None else bottom), min(top, high if high is not None else top)
@@ -202,8 +203,14 @@ def series_chart(
                 first=i == 0,
             )
         )
-    stacked = alt.vconcat(*charts, spacing=4).configure_view(stroke=theme.LINE)
-    return stacked.configure_axis(labelColor=theme.INK_SOFT, titleColor=theme.INK_SOFT, gridColor=theme.WASH)
+    # fit-x: the frame's own choice for layers in a stack is "pad", which draws past the right edge
+    stacked = alt.vconcat(
+        *charts, spacing=4, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), padding=PADDING
+    )
+    stacked = stacked.configure_view(stroke=theme.LINE).configure(background=theme.CARD, font=theme.FONT)
+    return stacked.configure_axis(
+        labelColor=theme.INK_SOFT, titleColor=theme.INK_SOFT, gridColor=theme.WASH, titleFontWeight="normal"
+    )
 
 
 def draw(

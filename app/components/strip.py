@@ -34,12 +34,11 @@ def strip_html(name: str, strip: Strip, visits: Sequence[Visit], *, titled: bool
             f'<span class="state">{"asked now" if cell.state == "?" else state}</span>{code}</li>'
         )
     order = "" if strip.order_known or len(strip.cells) < 2 else '<span class="tag">order unknown</span>'
-    heading = f"<b>{escape(name)}</b> " if titled else ""
-    hint = escape(PERSISTENCE.get(strip.persistence, strip.persistence))
-    note = f"<p>{escape(strip.note)}</p>" if strip.note else ""
+    heading = escape(name) if titled else "This label"
+    note = escape(strip.note or PERSISTENCE.get(strip.persistence, strip.persistence))
     return (
-        f'<section class="strip"><h4>{heading}across visits {order}</h4>'
-        f'<ol>{"".join(cells)}</ol><p class="soft">{hint}</p>{note}</section>'
+        f'<section class="strip"><h4>{heading} across visits {order}</h4>'
+        f'<ol>{"".join(cells)}</ol><p class="soft">{note}</p></section>'
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import session
-from app.views.queue import masked
+from audit_store.chart import masked
 from audit_store.exports import export_labels, list_exports
 from audit_store.labels import Policy, differences, summary
 from audit_store.people import log_access

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import desk as desks
 from app import session
+from audit_store.chart import masked
 from audit_store.decisions import new_token, recent, undo
 from audit_store.queue import QueueFilter, count, counts, find_item, page
 
@@ -21,11 +22,6 @@ STATES = {
 }
 MINE = "answered by me"
 ANSWERS = {"present": "present", "absent": "absent", "cannot_tell": "can't say", "retract": "taken back"}
-
-
-def masked(stay_id: int) -> str:
-    """The last digits of a stay, enough to tell two apart on one page."""
-    return f"··{stay_id % 10_000:04d}"
 
 
 @session.guarded

@@ -92,11 +92,7 @@ def _undo(token: str) -> None:
     if not desk.accepts(token, "undo", time.monotonic()):
         return
     context = session.context()
-    taken = undo(context.store, context.person, desks.new_token())
-    if not taken:
-        session.say("Nothing to undo.")
-        return
-    first = taken[0]
+    first = undo(context.store, context.person, desks.new_token())[0]
     item = next(
         (i for i in desk.items if i.stay_id == first.stay_id and first.label_key in i.label_keys),
         None,
@@ -107,9 +103,10 @@ def _undo(token: str) -> None:
     before = desk.sheets.pop(item.token, None)
     desk.bring(item)
     sheet = desk.sheet(context)
-    if before is not None:
+    if before is not None and not sheet.answered:
         sheet.comment, sheet.certainty, sheet.reason_code = before.comment, before.certainty, before.reason_code
-    session.say("Taken back. Your next answer is kept as given after seeing the record.")
+    words = "the answer before it stands again" if sheet.answered else "your next answer counts as given after seeing"
+    session.say(f"Taken back; {words}.")
 
 
 @session.guarded

@@ -1,0 +1,199 @@
+"""One sitting in a real browser against a real server: the rows of the store are checked after each step."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.desk import HELD_SECONDS
+from audit_store.decisions import of_pair
+from audit_store.ledger import trail
+from audit_store.verify import verify
+from tests.app.browser import browsing, chromium, serving, settled
+from tests.app.invented import NAME, PASSWORD, Invented, make_workspace
+
+pytestmark = [
+    pytest.mark.browser,
+    # Playwright's and asyncio's own sockets, collected after the browser has gone
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+REVEALING = ("recorded:", "model:", "rank ", "suspected", "you accept", "you reject", "correction", "probability")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Invented, str]]:
+    chromium()
+    folder = tmp_path_factory.mktemp("browser")
+    made = make_workspace(folder / "workspace")
+    with serving(made.folder, folder / "server.log") as address:
+        yield made, address
+    made.store.close()
+
+
+def rows(made: Invented, key: tuple[str, int], label: str) -> pd.DataFrame:
+    return of_pair(made.store, made.stays[key], label)
+
+
+def press(page: Page, key: str) -> None:
+    page.wait_for_timeout(int(HELD_SECONDS * 1000) + 100)
+    page.keyboard.press(key)
+    page.wait_for_timeout(100)
+    settled(page)
+
+
+def line(page: Page) -> str:
+    return page.locator(".reveal-line").inner_text()
+
+
+def sign_in(page: Page, address: str) -> None:
+    page.goto(address)
+    page.get_by_label("Name", exact=True).fill(NAME)
+    page.get_by_label("Password", exact=True).fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="reviewing")).to_be_visible(timeout=20_000)
+    settled(page)
+
+
+def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place: tuple[Invented, str]) -> None:
+    made, address = place
+    asked = []
+    with browsing() as page:
+        page.on("request", lambda request: asked.append(request.url))
+        sign_in(page, address)
+        page.get_by_role("button", name="reviewing").click()
+        question = page.locator(".question")
+        expect(question).to_contain_text("Septicemia", timeout=20_000)
+        settled(page)
+
+        # before the answer: nothing in the page tells what is recorded or proposed
+        text = page.content().lower()
+        body = page.locator("[data-testid=stApp]").inner_text().lower()
+        assert not [word for word in REVEALING if word in body]
+        assert "false_negative" not in text
+        assert "asked now" in page.locator(".cell.this").inner_text()
+        assert str(made.stays[("p-three-visits", 1)]) not in page.url + text
+        for key in ("Present", "Absent", "Can't say"):
+            box = page.get_by_role("button", name=key).first.bounding_box()
+            assert box is not None
+            assert box["y"] + box["height"] <= 900
+        assert page.title() == "MIRACL Audit"  # the note's script did not run
+        assert "<script>" not in page.locator(".notes").inner_html()
+
+        # a held key writes one decision
+        page.keyboard.down("p")
+        for _ in range(25):
+            page.wait_for_timeout(40)
+            page.keyboard.down("p")
+        page.keyboard.up("p")
+        expect(page.locator(".verdict")).to_be_visible(timeout=20_000)
+        settled(page)
+        pair = (("p-three-visits", 1), "septicemia")
+        found = rows(made, *pair)
+        assert found["answer"].tolist() == ["present"]
+        assert found["blinded"].tolist() == [True]
+        assert not found["saw_suggestion"].any()
+
+        # the reveal, in words
+        assert "recorded: absent" in line(page)
+        assert "model: present, rank 1 of 8" in line(page)
+        assert "you accept the correction" in line(page)
+
+        # a change is a second row, marked as seen
+        press(page, "a")
+        expect(page.locator(".verdict")).to_contain_text("you reject the correction")
+        found = rows(made, *pair)
+        assert found["answer"].tolist() == ["present", "absent"]
+        assert found["saw_suggestion"].tolist() == [False, True]
+        assert found["current"].tolist() == [False, True]
+
+        # an undo gives the answer before it back
+        press(page, "u")
+        expect(page.locator(".verdict")).to_contain_text("you accept the correction")
+        found = rows(made, *pair)
+        assert found["answer"].tolist() == ["present", "absent", "retract"]
+        assert found.loc[found["current"], "answer"].tolist() == ["present"]
+
+        # keep and go on
+        press(page, "j")
+        expect(question).to_contain_text("renal failure")
+        assert page.locator(".verdict").count() == 0
+        press(page, "s")
+        expect(page.locator(".verdict")).to_contain_text("the recorded value stays")
+        assert rows(made, ("p-kidney", 0), "acute_renal_failure")["answer"].tolist() == ["cannot_tell"]
+
+        # labels decided together: one key, two rows
+        press(page, "j")
+        expect(question).to_contain_text("Diabetes")
+        press(page, "1")
+        expect(page.locator(".verdict").first).to_be_visible()
+        both = [
+            rows(made, ("p-sugar", 0), key)["answer"].tolist()
+            for key in ("diabetes_with_complications", "diabetes_without_complication")
+        ]
+        assert both == [["present"], ["absent"]]
+
+        # back, and the whole notes
+        press(page, "k")
+        expect(question).to_contain_text("renal failure")
+        press(page, "n")
+        expect(page.locator("details.note").first).to_be_visible()
+
+        # without the pause one key answers and goes on, and a held key still writes one row
+        page.get_by_role("button", name="Settings").click()
+        page.get_by_text("Pause after each answer").click()
+        settled(page)
+        page.keyboard.press("Escape")
+        press(page, "j")
+        press(page, "j")
+        expect(question).to_contain_text("infarction")
+        before = len(trail(made.store, kinds=("decision",), limit=500))
+        page.keyboard.down("a")
+        for _ in range(30):
+            page.wait_for_timeout(40)
+            page.keyboard.down("a")
+        page.keyboard.up("a")
+        expect(question).not_to_contain_text("infarction", timeout=20_000)
+        settled(page)
+        assert rows(made, ("p-heart", 0), "acute_myocardial_infarction")["answer"].tolist() == ["absent"]
+        assert len(trail(made.store, kinds=("decision",), limit=500)) == before + 1
+
+        # export
+        page.get_by_role("link", name="Export").click()
+        expect(page.get_by_role("button", name="Write the files")).to_be_visible(timeout=20_000)
+        page.get_by_role("button", name="Write the files").click()
+        expect(page.get_by_role("button", name="manifest.json")).to_be_visible(timeout=20_000)
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="labels_long.csv").click()
+        table = pd.read_csv(Path(waiting.value.path()))
+        row = table[(table["stay_id"] == made.stays[pair[0]]) & (table["label"] == pair[1])].iloc[0]
+        assert (row["observed"], row["cleaned"], row["basis"]) == (0, 1, "relabelled")
+
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert verify(made.store) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
+def test_the_answer_bar_and_all_panes_are_in_sight_without_scrolling(
+    place: tuple[Invented, str], width: int, height: int
+) -> None:
+    _, address = place
+    with browsing(width, height) as page:
+        sign_in(page, address)
+        page.get_by_role("button", name="reviewing").click()
+        expect(page.locator(".question")).to_be_visible(timeout=20_000)
+        settled(page)
+        for name in ("left_pane", "series_pane", "notes_pane", "answers"):
+            box = page.locator(f".st-key-{name}").bounding_box()
+            assert box is not None
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= height, name
+            assert box["x"] + box["width"] <= width, name
+        bar = page.locator(".st-key-answers").bounding_box()
+        pane = page.locator(".st-key-notes_pane").bounding_box()
+        assert bar is not None
+        assert pane is not None
+        assert pane["y"] + pane["height"] <= bar["y"]
