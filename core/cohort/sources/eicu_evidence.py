@@ -203,7 +203,8 @@ def _care_plan(raw: RawFolder) -> None:
             raw,
             "carePlanGeneral",
             f"SELECT DISTINCT patientunitstayid AS stay_id, cplitemoffset / 60.0 AS hour, 'finding' AS kind, {label} "
-            "|| replace(lower(cplitemvalue[1]) || cplitemvalue[2:], 'not intubated/', '') AS name, NULL AS value, NULL AS unit, cplgroup AS text "
+            "|| replace(lower(cplitemvalue[1]) || cplitemvalue[2:], 'not intubated/', '') AS name, "
+            "NULL AS value, NULL AS unit, cplgroup AS text "
             f"FROM carePlanGeneral WHERE cplgroup = {quoted(group)} AND cplitemvalue IS NOT NULL",
         )
 

@@ -40,17 +40,21 @@ _FORM = re.compile(
 )
 """Menus that steer the form and say nothing of the patient."""
 
-_STRUCTURE = {"location", "severity", "type", "one", "two", "three", "character", "score", "obtain options"}
+_STRUCTURE = {
+    *("location", "severity", "type", "one", "two", "three", "character", "score", "obtain options"),
+    *("hemodynamic data", "vital sign and physiological data", "weight and i&o"),
+}
 """Menu levels that carry no meaning of their own."""
 _OPEN_SECTIONS = ("Review Of Systems", "Social History / Family History", "Surgery", "Admission Page One")
 """Sections of progress notes that a model may read: they describe the patient, not what was done or concluded."""
-_LEVELS = 3
-"""Path parts, from the end, that may enter a phrase."""
+_LEVELS = 4
+"""Path parts that may enter a phrase where its last ones are generic."""
 _GENERIC = re.compile(
     r"(ab)?normal|absent|present|negative|positive|reduced|increased|decreased|multiple|other|none|unknown|good|poor"
     r"|equal|lower|mid|upper|left|right|[lr]|[0-9.+]+|i{1,3}|iv|vi?|yes|no|mild|moderate|severe|rare|heavy|general|paced|tender"
     r"|current|highest|lowest|admission|delta|pending|adequate|sinus|regular|irregular|diffuse|.{0,2}"
-    r"|\([a-z ]+\)"
+    r"|\([a-z ]+\)|(eyes|motor|verbal) score"
+    r"|(anterior|posterior) lung field\(s\)|grade|[av](/v)? paced|reduced bilaterally"
 )
 """Leaves that mean nothing without what stands above them."""
 
@@ -70,19 +74,17 @@ def _stems(text: str) -> set[str]:
 
 
 def _phrase(parts: list[str]) -> str:
-    """Join the last path parts; a part whose words the phrase already has is left out."""
+    """Join the leaf with as many parts above it as it needs; a part whose words the phrase already has is left out."""
     kept: list[str] = []
-    for part in (_tidy(p) for p in reversed(parts[-_LEVELS - 2 :])):
-        if not part or (kept and part.lower() in _STRUCTURE):
+    for part in (_tidy(p) for p in reversed(parts)):
+        if not part or (kept and (part.lower() in _STRUCTURE or _stems(part) <= _stems(" ".join(kept)))):
             continue
-        said = _stems(" ".join(kept))
-        if kept and _stems(part) <= said:
-            continue
-        if kept and len(kept) >= (_LEVELS if _GENERIC.fullmatch(kept[-1].lower()) else 2):
-            break
-        if kept and not _GENERIC.fullmatch(kept[-1].lower()) and len(_stems(kept[-1])) > 1:
+        generic = not kept or _GENERIC.fullmatch(kept[-1].lower())
+        if kept and not generic and (len(kept) > 1 or len(kept[-1].split()) > 1):
             break
         kept.append(part)
+        if len(kept) == _LEVELS:
+            break
     return _lower(" ".join(reversed(kept)))
 
 
@@ -117,7 +119,8 @@ def read_note(path: str, value: str) -> Reading | None:
     parts = _parts(path, value)
     if "Procedure Notes" in parts:
         rest = parts[parts.index("Procedure Notes") + 1 :]
-        return Reading("procedure note", rest[0], _phrase(rest[1:]), False) if len(rest) > 1 else None
+        heading = "Site" if rest[0] == "Shared" else rest[0]
+        return Reading("procedure note", heading, _phrase(rest[1:]), False) if len(rest) > 1 else None
     if "Progress Notes" not in parts:
         return Reading("interventions and plan", "Other", _phrase(parts), False)
     section, *rest = parts[parts.index("Progress Notes") + 1 :]

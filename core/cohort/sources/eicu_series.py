@@ -157,8 +157,8 @@ def _intake_output(raw: RawFolder) -> None:
         return
     query = (
         "SELECT patientunitstayid::BIGINT AS stay_id, intakeoutputoffset / 60.0 AS hour, "
-        "sum(cellvaluenumeric) AS value FROM intakeOutput WHERE cellpath ILIKE '%|Output (ml)|%' AND celllabel ILIKE '%urine%' "
-        "AND cellvaluenumeric IS NOT NULL GROUP BY ALL"
+        "sum(cellvaluenumeric) AS value FROM intakeOutput WHERE cellpath ILIKE '%|Output (ml)|%' "
+        "AND celllabel ILIKE '%urine%' AND cellvaluenumeric IS NOT NULL GROUP BY ALL"
     )
     insert_measure(raw, "intakeOutput", Measure("urine_output"), query, 2)
 

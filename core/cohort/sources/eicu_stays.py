@@ -84,7 +84,8 @@ def load_stays(raw: RawFolder) -> Attrition:
         SELECT patientunitstayid::BIGINT AS stay_id, patient_id, uniquepid AS patient_key,
             patienthealthsystemstayid::BIGINT AS hospital_stay_id, hospitalid::BIGINT AS hospital_id,
             unitdischargeoffset / 60.0 AS los_hours,
-            CASE WHEN starts_with(age, '>') THEN {AGE_CAP} ELSE least(TRY_CAST(age AS DOUBLE), {AGE_CAP}) END AS age,
+            CASE WHEN starts_with(age, '>') THEN {AGE_CAP} WHEN age IS NOT NULL
+                THEN least(TRY_CAST(age AS DOUBLE), {AGE_CAP}) END AS age,
             gender AS sex, ethnicity, CASE WHEN test THEN 'test' ELSE 'train' END AS split,
             hospitaldischargeyear AS year, unitvisitnumber AS unit_visit, hospitaladmitoffset,
             admissionheight, admissionweight, apacheadmissiondx
