@@ -1,0 +1,105 @@
+"""Criteria that only ask whether something is on record: evidence rows by name, admission diagnoses, and notes."""
+
+from audit_store.panel.rules import AGAINST, NEUTRAL, SUPPORTS, Answer, Limits, recorded, rule
+from audit_store.panel.view import Mention, View
+
+recorded("pressors_recorded", "pressors", ("vasopressors",), SUPPORTS, "vasopressor recorded")
+recorded("inotropes_recorded", "pressors", ("inotropes",), NEUTRAL, "inotrope or mechanical support recorded")
+recorded("ecg_ischaemia_recorded", "ecg", ("ecg_ischaemia",), SUPPORTS, "ischaemia on ECG")
+recorded("reperfusion_recorded", "catheterisation", ("reperfusion",), SUPPORTS, "reperfusion recorded")
+recorded("ischaemia_treated", "antianginals", ("ischaemia_treatment",), NEUTRAL, "filed under ischaemia or infarction")
+recorded("arrhythmia_on_ecg", "ecg", ("ecg_arrhythmia",), SUPPORTS, "rhythm named")
+recorded("irregular_on_exam", "ecg", ("ecg_irregular",), NEUTRAL, "rhythm on examination")
+recorded("sinus_on_ecg", "ecg", ("ecg_sinus",), NEUTRAL, "sinus rhythm recorded")
+recorded("antiarrhythmic_recorded", "antiarrhythmics", ("antiarrhythmics",), SUPPORTS, "antiarrhythmic recorded")
+recorded("rhythm_procedure_recorded", "rhythm_procedures", ("rhythm_procedures",), SUPPORTS, "recorded")
+recorded("block_on_ecg", "ecg", ("ecg_block",), SUPPORTS, "conduction disorder named")
+recorded("pacing_recorded", "pacing", ("pacing",), SUPPORTS, "pacemaker or pacing recorded")
+recorded("revascularised", "revascularisation", ("revascularisation",), SUPPORTS, "revascularisation recorded")
+recorded("congestion_on_imaging", "chest_imaging", ("heart_failure_imaging",), SUPPORTS, "imaging says")
+recorded("ejection_low", "echo", ("ejection_low", "heart_failure_imaging"), SUPPORTS, "echocardiogram says")
+recorded("hypertrophy_on_echo", "echo", ("ventricular_hypertrophy",), SUPPORTS, "echocardiogram says")
+recorded("iv_vasodilator", "iv_vasodilators", ("iv_vasodilators",), NEUTRAL, "intravenous pressure-lowering drug")
+recorded("ventilation_recorded", "ventilation", ("ventilation",), SUPPORTS, "ventilation recorded")
+recorded("niv_recorded", "ventilation", ("niv",), SUPPORTS, "non-invasive support recorded")
+recorded("antibiotics_recorded", "antibiotics", ("antibiotics",), SUPPORTS, "antibiotic recorded")
+recorded("infiltrate_on_imaging", "chest_imaging", ("infiltrate",), SUPPORTS, "imaging says")
+recorded("emphysema_on_imaging", "chest_imaging", ("emphysema_imaging",), SUPPORTS, "imaging says")
+recorded("fibrosis_on_imaging", "chest_imaging", ("fibrosis_imaging",), SUPPORTS, "imaging says")
+recorded("pleural_on_imaging", "chest_imaging", ("pleural_imaging",), SUPPORTS, "imaging says")
+recorded("drainage_recorded", "chest_drain", ("chest_drain",), SUPPORTS, "drainage recorded")
+recorded("bronchodilator_recorded", "bronchodilators", ("bronchodilators",), NEUTRAL, "bronchodilator recorded")
+recorded("upper_airway_named", "airway", ("upper_airway_disease",), SUPPORTS, "recorded")
+recorded("oral_hypoglycaemics", "oral_hypoglycaemics", ("oral_hypoglycaemics",), SUPPORTS, "oral diabetes drug")
+recorded("insulin_recorded", "insulin", ("insulin",), NEUTRAL, "insulin recorded (alone it does not count)")
+recorded("diabetic_damage_recorded", "diabetic_exam", ("diabetic_damage",), SUPPORTS, "examination says")
+recorded("endoscopic_proof", "endoscopy", ("endoscopic_haemostasis",), SUPPORTS, "endoscopy")
+recorded("blood_seen", "stool_emesis", ("stool_emesis",), SUPPORTS, "recorded")
+recorded("ascites_recorded", "ascites", ("ascites",), SUPPORTS, "recorded")
+recorded("liver_drug_recorded", "liver_drugs", ("liver_drugs",), SUPPORTS, "recorded")
+recorded("stroke_on_imaging", "head_imaging", ("stroke_imaging",), SUPPORTS, "imaging says")
+recorded("stroke_treated", "stroke_treatment", ("thrombolysis", "stroke_treatment"), SUPPORTS, "recorded")
+recorded("harm_recorded", "harm", ("harm",), SUPPORTS, "recorded")
+recorded("antihypertensive_recorded", "antihypertensives", ("antihypertensives",), NEUTRAL, "pressure drug recorded")
+
+
+@rule("admission_names_it", "admission_diagnosis", "review_evidence.name")
+def admission_names_it(view: View, limits: Limits) -> Answer:
+    """Find an admission diagnosis that names the label."""
+    hits = view.admission_terms()
+    if not hits:
+        return None
+    span = hits[0][1]
+    return f"the admission diagnosis names it: {span.text}", SUPPORTS, [reading.ref for reading, _ in hits]
+
+
+def _counted(mentions: list[Mention]) -> str:
+    here = sum(1 for m in mentions)
+    words = list(dict.fromkeys(m.span.term for m in mentions))[:3]
+    return f"{', '.join(words)} ({here} {'mention' if here == 1 else 'mentions'})"
+
+
+def _own(view: View, *statuses: str) -> list[Mention]:
+    return [m for m in view.mentions() if m.stay_id == view.stay_id and m.span.status in statuses]
+
+
+@rule("named_in_notes", "history", "notes.text")
+def named_in_notes(view: View, limits: Limits) -> Answer:
+    """Find the label named in this stay's notes and not negated; of the past counts for what lasts or comes back."""
+    statuses = ("affirmed",) if view.persistence == "acute" else ("affirmed", "historical")
+    found = _own(view, *statuses)
+    return (f"the record names it: {_counted(found)}", SUPPORTS, [m.ref for m in found]) if found else None
+
+
+@rule("named_as_past", "history", "notes.text")
+def named_as_past(view: View, limits: Limits) -> Answer:
+    """Say that the notes name an acute condition as one of the past."""
+    found = _own(view, "historical")
+    if view.persistence != "acute" or not found:
+        return None
+    return f"named as a thing of the past: {_counted(found)}", NEUTRAL, [m.ref for m in found]
+
+
+@rule("doubted_in_notes", "history", "notes.text")
+def doubted_in_notes(view: View, limits: Limits) -> Answer:
+    """Say that the notes name it as a possibility."""
+    found = _own(view, "uncertain")
+    return (f"named as a possibility: {_counted(found)}", NEUTRAL, [m.ref for m in found]) if found else None
+
+
+@rule("denied_in_notes", "history", "notes.text")
+def denied_in_notes(view: View, limits: Limits) -> Answer:
+    """Say that the notes deny it."""
+    found = _own(view, "negated")
+    return (f"denied in the record: {_counted(found)}", AGAINST, [m.ref for m in found]) if found else None
+
+
+@rule("named_elsewhere", "history", "notes.text")
+def named_elsewhere(view: View, limits: Limits) -> Answer:
+    """Say that another visit's notes name it; what lasts for life then speaks for this stay too."""
+    found = [m for m in view.mentions() if m.stay_id != view.stay_id and m.span.status in ("affirmed", "historical")]
+    if not found or view.persistence == "acute":
+        return None
+    titles = ", ".join(dict.fromkeys(m.visit_title for m in found))
+    direction = SUPPORTS if view.persistence == "lifelong" else NEUTRAL
+    return f"named in the record of {titles}", direction, [m.ref for m in found]
