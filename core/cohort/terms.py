@@ -105,8 +105,9 @@ class _Pattern:
 
 
 def _any(terms: Iterable[str], plural: bool) -> str:
+    # "Non-diabetic" names no diabetes; a term that begins with "non-" itself is found whole.
     flexible = (re.escape(term).replace(r"\ ", r"\s+") for term in sorted(terms, key=lambda t: (-len(t), t)))
-    return rf"(?<![\w])(?:{'|'.join(flexible)}){'s?' if plural else ''}(?![\w])"
+    return rf"(?<!\w)(?<!\bnon[- ])(?:{'|'.join(flexible)}){'s?' if plural else ''}(?!\w)"
 
 
 @lru_cache(maxsize=4)
