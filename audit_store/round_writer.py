@@ -241,16 +241,16 @@ def _fill(aside: Path, row: dict[str, Any], tables: Mapping[str, Source], groups
                 "UPDATE label SET label_group = $2 WHERE label_key = $1 AND label_group IS NULL", list(groups.items())
             )
         connection.register("staged", pa.Table.from_pylist([row], schema=ROUND))
-        connection.execute("CREATE TABLE round AS SELECT * FROM staged")
+        connection.execute("CREATE TABLE round AS SELECT * FROM staged").fetchall()
         connection.unregister("staged")
         for check in _CHECKS:
-            found = connection.execute(check.count).fetchone()
-            if found is None or found[0]:
-                raise RoundError(check.expected, check.came.format(n=found[0] if found else 0), check.todo)
+            broken = connection.execute(check.count).fetchall()[0][0]
+            if broken:
+                raise RoundError(check.expected, check.came.format(n=broken), check.todo)
         connection.execute(
             "CREATE TABLE flag AS SELECT * EXCLUDE (history) FROM pair WHERE flagged ORDER BY suspicion_rank"
-        )
-        connection.execute("CHECKPOINT")
+        ).fetchall()
+        connection.execute("CHECKPOINT").fetchall()
 
 
 def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, source: Source) -> None:
@@ -282,7 +282,9 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, s
     )
     connection.register("staged", staged)
     try:
-        connection.execute(f"CREATE TABLE {name} AS SELECT {columns} FROM staged ORDER BY {SORT_ORDER[name]}")
+        connection.execute(
+            f"CREATE TABLE {name} AS SELECT {columns} FROM staged ORDER BY {SORT_ORDER[name]}"
+        ).fetchall()  # the statement is complete, and the connection free, only when its result is read
     except duckdb.Error as error:
         raise RoundError(
             f"table {name} in its schema's types", type(error).__name__, "mend the trainer's output"
@@ -297,7 +299,7 @@ def _complete(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schem
     gaps = [f'count(*) FILTER ("{f.name}" IS NULL)' for f in schema if not f.nullable]
     floats = [f.name for f in schema if pa.types.is_floating(f.type)]
     endless = [f'count(*) FILTER (NOT isfinite("{column}"))' for column in floats]
-    counts = connection.execute(f"SELECT {', '.join(gaps + endless)} FROM {name}").fetchone() or ()
+    counts = connection.execute(f"SELECT {', '.join(gaps + endless)} FROM {name}").fetchall()[0]
     required = [f.name for f in schema if not f.nullable]
     for column, count in zip([*required, *floats], counts, strict=True):
         if count:
