@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -134,40 +135,36 @@ class RoundFile:
             self._local.cursor = cursor
         return cursor
 
-    def _run(self, query: str, values: Sequence[Any] = ()) -> duckdb.DuckDBPyConnection:
+    @contextmanager
+    def _reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give the cursor; what a damaged file causes becomes one line, a wrong query stays what it is."""
         try:
-            return self.cursor().execute(query, list(values))
-        except duckdb.Error:
-            raise self._unreadable() from None
-
-    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Rows that a query gives."""
-        try:
-            return self._run(query, values).fetchall()
-        except duckdb.Error:
-            raise self._unreadable() from None
-
-    def frame(self, query: str, values: Sequence[Any] = ()) -> pd.DataFrame:
-        """Return what a query gives, as a frame."""
-        try:
-            return self._run(query, values).df()
-        except duckdb.Error:
-            raise self._unreadable() from None
-
-    def arrow(self, query: str, tables: dict[str, pa.Table] | None = None, values: Any = ()) -> pa.Table:
-        """Return what a query gives, as an Arrow table; `tables` are registered in memory for its time."""
-        cursor = self.cursor()
-        try:
-            for name, table in (tables or {}).items():
-                cursor.register(name, table)
-            return cursor.execute(query, values).to_arrow_table()
+            yield self.cursor()
         except (duckdb.BinderException, duckdb.ParserException, duckdb.InvalidInputException):
             raise
         except duckdb.Error:
             raise self._unreadable() from None
-        finally:
-            for name in tables or {}:
-                cursor.unregister(name)
+
+    def rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        """Rows that a query gives."""
+        with self._reading() as cursor:
+            return cursor.execute(query, values).fetchall()
+
+    def frame(self, query: str, values: Any = ()) -> pd.DataFrame:
+        """Return what a query gives, as a frame."""
+        with self._reading() as cursor:
+            return cursor.execute(query, values).df()
+
+    def arrow(self, query: str, tables: dict[str, pa.Table] | None = None, values: Any = ()) -> pa.Table:
+        """Return what a query gives, as an Arrow table; `tables` are registered in memory for its time."""
+        with self._reading() as cursor:
+            try:
+                for name, table in (tables or {}).items():
+                    cursor.register(name, table)
+                return cursor.execute(query, values).to_arrow_table()
+            finally:
+                for name in tables or {}:
+                    cursor.unregister(name)
 
     @cached_property
     def n_pairs(self) -> int:
@@ -306,14 +303,15 @@ class RoundFile:
         """Pairs per label, observed class and partition."""
         return self.frame(
             "SELECT l.label_key, l.name, p.observed, p.partition, count(*) AS n FROM pair p JOIN label l "
-            "USING (label_id) GROUP BY ALL, p.label_id ORDER BY p.label_id, p.observed, p.partition"
+            "USING (label_id) GROUP BY p.label_id, l.label_key, l.name, p.observed, p.partition "
+            "ORDER BY p.label_id, p.observed, p.partition"
         )
 
     def flag_counts(self) -> pd.DataFrame:
         """Count flagged pairs per label and direction."""
         return self.frame(
             "SELECT l.label_key, l.name, f.direction, count(*) AS n FROM flag f JOIN label l USING (label_id) "
-            "GROUP BY ALL, f.label_id ORDER BY f.label_id, f.direction"
+            "GROUP BY f.label_id, l.label_key, l.name, f.direction ORDER BY f.label_id, f.direction"
         )
 
     def close(self) -> None:
