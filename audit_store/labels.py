@@ -53,7 +53,7 @@ def locks(store: Store, before_round: int) -> Locks:
     _, states = derive(pa.concat_tables([early, now.decisions.filter(later)]), judged)
     with duckdb.connect() as connection:
         connection.register("pair_state", states)
-        table: pa.Table = connection.execute(
+        table: pa.Table = connection.sql(
             "SELECT stay_id, label_key, locked, "
             "CAST(coalesce(CASE WHEN locked THEN value END, soft) AS FLOAT) AS value "
             "FROM pair_state WHERE locked OR soft IS NOT NULL ORDER BY stay_id, label_key"
@@ -216,7 +216,7 @@ def _joined(query: str, **tables: pa.Table) -> pa.Table:
     with duckdb.connect() as connection:
         for name, table in tables.items():
             connection.register(name, table)
-        return connection.execute(query).to_arrow_table()
+        return connection.sql(query).to_arrow_table()
 
 
 def differences(store: Store, round_file: RoundFile, policy: Policy | None = None) -> pd.DataFrame:

@@ -161,7 +161,7 @@ class RoundFile:
             try:
                 for name, table in (tables or {}).items():
                     cursor.register(name, table)
-                return cursor.execute(query, values).to_arrow_table()
+                return cursor.sql(query, params=list(values)).to_arrow_table()
             finally:
                 for name in tables or {}:
                     cursor.unregister(name)

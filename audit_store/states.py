@@ -178,9 +178,9 @@ def derive(decisions: pa.Table, adjudications: pa.Table) -> tuple[pa.Table, pa.T
     with duckdb.connect() as connection:
         connection.register("decision", decisions.select(_DECISIONS.names).cast(_DECISIONS))
         connection.register("adjudication", adjudications.select(_ADJUDICATIONS.names).cast(_ADJUDICATIONS))
-        standing = connection.execute(_STANDING).to_arrow_table()
+        standing = connection.sql(_STANDING).to_arrow_table()
         connection.register("standing", standing)
-        return standing, connection.execute(_DERIVED).to_arrow_table()
+        return standing, connection.sql(_DERIVED).to_arrow_table()
 
 
 def counted(connection: Connection) -> int:

@@ -28,7 +28,7 @@ def describe_workspace(store: Store) -> list[str]:
     round_file = open_round(workspace, latest)
     info = round_file.info
     lines.append(
-        f"Round {latest} ({info.preset}, {info.created_at:%Y-%m-%d %H:%M} UTC): {round_file.n_pairs:,} pairs, "
+        f"Round {latest} ({info.preset}, {str(info.created_at)[:16].replace('T', ' ')} UTC): {round_file.n_pairs:,} pairs, "
         f"{round_file.n_flagged:,} flagged"
     )
     progress = counts(store, round_file)
