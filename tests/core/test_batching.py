@@ -13,9 +13,7 @@ def plan(n: int, size: int, sampler: str = "shuffle", seed: int = 0, epoch: int 
     rows = np.sort(rng.choice(2 * n, n, replace=False))
     lengths = rng.integers(0, 50, 2 * n)
     patients = rng.integers(0, max(n // 2, 1), 2 * n)
-    return plan_batches(
-        rows, lengths, lengths // 3, patients, size=size, seed=seed, epoch=epoch, sampler=sampler
-    )
+    return plan_batches(rows, lengths, lengths // 3, patients, size=size, seed=seed, epoch=epoch, sampler=sampler)
 
 
 @settings(max_examples=50, deadline=None)

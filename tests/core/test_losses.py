@@ -21,9 +21,7 @@ def test_cross_entropy_of_a_worked_case() -> None:
     targets = torch.tensor([[1.0, 0.5], [0.0, 0.0]])
     counted = torch.tensor([[True, True], [True, False]])
     soft = 0.5 * math.log(1 + math.exp(-2)) + 0.5 * math.log(1 + math.exp(2))
-    assert bce(logits, targets, counted).item() == pytest.approx(
-        (math.log(2) + soft + math.log(1 + math.exp(-1))) / 3
-    )
+    assert bce(logits, targets, counted).item() == pytest.approx((math.log(2) + soft + math.log(1 + math.exp(-1))) / 3)
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,7 +9,7 @@ from core.cohort.store import Cohort, open_cohort, write_cohort
 
 from .conftest import invented_tables, manifest_fields
 
-WORDS = "fever cough pain oedema rash ulcer tremor stroke jaundice anaemia".split()
+WORDS = ["fever", "cough", "pain", "oedema", "rash", "ulcer", "tremor", "stroke", "jaundice", "anaemia"]
 
 
 def learnable_tables(n_stays: int = 80, n_labels: int = 5, seed: int = 0, hours: int = 12) -> dict[str, pa.Table]:
