@@ -25,6 +25,7 @@ from tests.core.eicu_fixture import (
     Rows,
     cuff,
     diagnosis,
+    exam,
     lab,
     patient,
     tables,
@@ -341,6 +342,13 @@ def test_history_charted_before_unit_admission_was_known_and_is_read(built: Buil
         (read_physical_exam, EXAM + "Cardiovascular/Auscultation/Heart Sounds/S3", "S3 absent", "S3 absent"),
         (read_past_history, HISTORY + "Gastrointestinal (R)/Cirrhosis", "ascites", "cirrhosis ascites"),
         (read_past_history, HISTORY + "Neurologic/Strokes/multiple", "multiple", "strokes multiple"),
+        (
+            read_past_history,
+            HISTORY + "Endocrine (R)/Non-Insulin Dependent Diabetes",
+            "medication dependent",
+            "non-insulin dependent diabetes medication dependent",
+        ),
+        (read_past_history, HISTORY + "Pulmonary/Asthma", "asthma", "asthma"),
         (read_past_history, HISTORY + "Hematology/Oncology (R)/Cancer/Metastases", "liver", "metastases liver"),
         (read_note, SOCIAL + "Social History/Ethanol Use", "none", "ethanol use none"),
         (read_note, SYSTEMS + "Pulmonary/Asthma / Wheezing", "asthma/wheezing", "pulmonary asthma/wheezing"),
@@ -416,6 +424,22 @@ def test_evidence_holds_treatments_and_admission_diagnoses_and_never_the_recorde
     assert evidence[evidence.kind == "admission_diagnosis"].name.tolist() == ["Sepsis, pulmonary"]
     written = " ".join(evidence.name.tolist() + evidence.text.dropna().tolist())
     assert not any(code in written for code in built.labels.code.dropna())
+
+
+def test_rhythm_and_neurological_findings_of_the_exam_are_evidence(tmp_path: Path) -> None:
+    content = tables()
+    content["physicalExam"] += [
+        exam(20, 101, "Constitutional/Vital Sign and Physiological Data/HR Rhythm/dysrhythmia/irregular", "irregular"),
+        exam(21, 101, "Neurologic/Cranial Nerves/abnormal", "abnormal"),
+        exam(22, 101, "Gastrointestinal/Rectal exam/occult blood positive", "occult blood positive"),
+    ]
+    rows = build(tmp_path, content).stay("review_evidence", 101)
+    assert {
+        ("ecg", "HR rhythm: dysrhythmia, irregular"),
+        ("finding", "neurologic exam: cranial nerves abnormal"),
+    } <= set(zip(rows.kind, rows.name, strict=True))
+    assert "rectal exam: occult blood positive" in set(rows.name)
+    assert not rows.name.str.contains("GCS").any()
 
 
 def test_optional_tables_give_evidence_where_they_are_present(tmp_path: Path) -> None:

@@ -8,6 +8,15 @@ import re
 
 import pyarrow as pa
 
+from core.cohort.sources.eicu_bedside import (
+    add_evidence,
+    cultures,
+    drug_orders,
+    exam_findings,
+    exam_values,
+    intake_output,
+    respiratory_care,
+)
 from core.cohort.sources.eicu_tables import RawFolder, quoted
 
 APACHE_HOUR = 24.0
@@ -55,7 +64,7 @@ def treatment_name(path: str) -> str:
 
 
 def load_evidence(raw: RawFolder) -> None:
-    """Build table `evidence` from whatever the folder has; every one of its tables is optional."""
+    """Build table `evidence` from whatever the folder has, after the notes; every one of its tables is optional."""
     raw.sql.execute(
         "CREATE OR REPLACE TABLE evidence (stay_id BIGINT, hour DOUBLE, kind VARCHAR, name VARCHAR, value DOUBLE, "
         "unit VARCHAR, text VARCHAR, source VARCHAR)"
@@ -64,19 +73,12 @@ def load_evidence(raw: RawFolder) -> None:
     _admission_diagnosis(raw)
     _apache(raw)
     _care_plan(raw)
-    _exam_values(raw)
-    _drugs(raw)
-    _cultures(raw)
-    _respiratory_care(raw)
-    _intake_output(raw)
-
-
-def _add(raw: RawFolder, source: str, query: str) -> None:
-    """Add the rows of a query (stay_id, hour, kind, name, value, unit, text)."""
-    raw.sql.execute(
-        f"INSERT INTO evidence SELECT stay_id::BIGINT, hour, kind, name, value, unit, text, {quoted(source)} "
-        f"FROM ({query}) WHERE stay_id IS NOT NULL AND name IS NOT NULL"
-    )
+    exam_values(raw)
+    exam_findings(raw)
+    drug_orders(raw)
+    cultures(raw)
+    respiratory_care(raw)
+    intake_output(raw)
 
 
 def _treatment(raw: RawFolder) -> None:
@@ -88,7 +90,7 @@ def _treatment(raw: RawFolder) -> None:
     paths = [str(row[0]) for row in found]
     columns = {"path": paths, "kind": [treatment_kind(p) for p in paths], "name": [treatment_name(p) for p in paths]}
     raw.sql.register("kinds", pa.table(columns, pa.schema([(name, pa.string()) for name in columns])))
-    _add(
+    add_evidence(
         raw,
         "treatment",
         "SELECT DISTINCT patientunitstayid AS stay_id, treatmentoffset / 60.0 AS hour, kind, name, NULL AS value, "
@@ -102,7 +104,7 @@ def _admission_diagnosis(raw: RawFolder) -> None:
     if raw.load_optional(
         "admissionDx", ("admitdxpath", "admitdxname", "admitdxtext"), ("patientunitstayid", "admitdxenteredoffset")
     ):
-        _add(
+        add_evidence(
             raw,
             "admissionDx",
             "SELECT DISTINCT patientunitstayid AS stay_id, admitdxenteredoffset / 60.0 AS hour, "
@@ -110,7 +112,7 @@ def _admission_diagnosis(raw: RawFolder) -> None:
             "replace(admitdxpath, '|', ' › ') AS text FROM admissionDx "
             "WHERE admitdxpath LIKE 'admission diagnosis|All Diagnosis|%'",
         )
-        _add(
+        add_evidence(
             raw,
             "admissionDx",
             "SELECT DISTINCT patientunitstayid AS stay_id, admitdxenteredoffset / 60.0 AS hour, 'finding' AS kind, "
@@ -121,7 +123,7 @@ def _admission_diagnosis(raw: RawFolder) -> None:
             "OR admitdxpath LIKE '%|Elective|%' OR admitdxpath LIKE '%admitted from the O.R.%') "
             "AND lower(admitdxname) NOT IN ('no', 'none', 'unknown')",
         )
-    _add(
+    add_evidence(
         raw,
         "patient",
         "SELECT stay_id, 0.0 AS hour, 'admission_diagnosis' AS kind, apacheadmissiondx AS name, NULL AS value, "
@@ -159,7 +161,7 @@ def _apache(raw: RawFolder) -> None:
     if not raw.load_optional("apacheApsVar", (), ("patientunitstayid", *_APACHE_FLAGS, *_APACHE_VALUES)):
         return
     for column, name in _APACHE_FLAGS.items():
-        _add(
+        add_evidence(
             raw,
             "apacheApsVar",
             f"SELECT patientunitstayid AS stay_id, {APACHE_HOUR} AS hour, 'finding' AS kind, "
@@ -167,7 +169,7 @@ def _apache(raw: RawFolder) -> None:
             f"FROM apacheApsVar WHERE {column} = 1",
         )
     for column, (name, unit) in _APACHE_VALUES.items():
-        _add(
+        add_evidence(
             raw,
             "apacheApsVar",
             f"SELECT patientunitstayid AS stay_id, {APACHE_HOUR} AS hour, 'finding' AS kind, "
@@ -199,132 +201,14 @@ def _care_plan(raw: RawFolder) -> None:
             label = "CASE WHEN cplitemvalue LIKE 'Not intubated%' THEN 'airway without a tube: ' ELSE 'airway: ' END"
         if group == "Ventilation":
             label = "CASE WHEN cplitemvalue LIKE 'Spontaneous%' THEN 'breathing: ' ELSE 'ventilation: ' END"
-        _add(
+        add_evidence(
             raw,
             "carePlanGeneral",
             f"SELECT DISTINCT patientunitstayid AS stay_id, cplitemoffset / 60.0 AS hour, 'finding' AS kind, {label} "
-            "|| replace(lower(cplitemvalue[1]) || cplitemvalue[2:], 'not intubated/', '') AS name, "
+            "|| replace(CASE WHEN regexp_matches(cplitemvalue, '^[A-Z]{2}') THEN cplitemvalue "
+            "ELSE lower(cplitemvalue[1]) || cplitemvalue[2:] END, 'not intubated/', '') AS name, "
             "NULL AS value, NULL AS unit, cplgroup AS text "
             f"FROM carePlanGeneral WHERE cplgroup = {quoted(group)} AND cplitemvalue IS NOT NULL",
-        )
-
-
-_EXAM = {
-    "Constitutional/Weight and I&O/I&&O (ml)/Urine": ("urine charted", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/Intake Total": ("total intake charted", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/Output Total": ("total output charted", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/Total Net": ("fluid balance charted", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/Dialysis Net": ("dialysis, net", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/Blood Loss": ("blood loss", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/pRBC's": ("transfusion, packed red blood cells", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/FFP": ("transfusion, fresh frozen plasma", "mL"),
-    "Constitutional/Weight and I&O/I&&O (ml)/Platelets": ("transfusion, platelets", "mL"),
-    "Constitutional/Hemodynamic Data/CVP/CVP": ("central venous pressure", "mmHg"),
-    "Constitutional/Hemodynamic Data/PAOP/PAOP": ("pulmonary artery occlusion pressure", "mmHg"),
-    "Constitutional/Hemodynamic Data/CO/CO": ("cardiac output", "L/min"),
-    "Constitutional/Vital Sign and Physiological Data/PEEP/PEEP": ("PEEP", "cmH₂O"),
-}
-_NONE_AT_ZERO = ("dialysis", "blood loss", "transfusion")
-"""A charted zero of these says that there was none: it is left out."""
-
-
-def _exam_values(raw: RawFolder) -> None:
-    """Balance and haemodynamics of `physicalExam` (loaded by the notes, since they read the same table)."""
-    if not raw.has("physicalExam"):
-        return
-    for path, (name, unit) in _EXAM.items():
-        zero = "AND value <> 0" if name.startswith(_NONE_AT_ZERO) else ""
-        _add(
-            raw,
-            "physicalExam",
-            "SELECT DISTINCT patientunitstayid AS stay_id, physicalexamoffset / 60.0 AS hour, 'finding' AS kind, "
-            f"{quoted(name)} AS name, TRY_CAST(physicalexamtext AS DOUBLE) AS value, {quoted(unit)} AS unit, "
-            f"NULL AS text FROM physicalExam WHERE ends_with(physicalexampath, {quoted(path)}) "
-            f"AND coalesce(isfinite(TRY_CAST(physicalexamtext AS DOUBLE)), false) {zero}",
-        )
-
-
-def _drugs(raw: RawFolder) -> None:
-    """Orders (`medication`), infusions (`infusionDrug`) and drugs taken before (`admissionDrug`)."""
-    if raw.load_optional(
-        "medication",
-        ("drugname", "dosage", "routeadmin", "frequency", "drugordercancelled"),
-        ("patientunitstayid", "drugstartoffset"),
-    ):
-        _add(
-            raw,
-            "medication",
-            "SELECT DISTINCT patientunitstayid AS stay_id, drugstartoffset / 60.0 AS hour, 'drug' AS kind, "
-            "drugname AS name, NULL AS value, NULL AS unit, nullif(concat_ws(', ', dosage, routeadmin, frequency), '') "
-            "AS text FROM medication WHERE coalesce(lower(drugordercancelled), 'no') NOT IN ('yes', 'true', '1')",
-        )
-    if raw.load_optional("infusionDrug", ("drugname", "drugrate"), ("patientunitstayid", "infusionoffset")):
-        _add(
-            raw,
-            "infusionDrug",
-            "SELECT DISTINCT patientunitstayid AS stay_id, infusionoffset / 60.0 AS hour, 'drug' AS kind, "
-            "drugname AS name, CASE WHEN isfinite(TRY_CAST(drugrate AS DOUBLE)) THEN TRY_CAST(drugrate AS DOUBLE) END "
-            "AS value, regexp_extract(drugname, '\\(([^)]+)\\)$', 1) AS unit, 'infusion' AS text FROM infusionDrug "
-            "WHERE coalesce(TRY_CAST(drugrate AS DOUBLE), 1) <> 0",
-        )
-    if raw.load_optional("admissionDrug", ("drugname",), ("patientunitstayid", "drugoffset")):
-        _add(
-            raw,
-            "admissionDrug",
-            "SELECT DISTINCT patientunitstayid AS stay_id, drugoffset / 60.0 AS hour, 'drug' AS kind, "
-            "drugname AS name, NULL AS value, NULL AS unit, 'taken before admission' AS text FROM admissionDrug",
-        )
-
-
-def _cultures(raw: RawFolder) -> None:
-    if not raw.load_optional(
-        "microLab",
-        ("culturesite", "organism", "antibiotic", "sensitivitylevel"),
-        ("patientunitstayid", "culturetakenoffset"),
-    ):
-        return
-    _add(
-        raw,
-        "microLab",
-        "SELECT patientunitstayid AS stay_id, culturetakenoffset / 60.0 AS hour, 'micro' AS kind, "
-        "'culture, ' || lower(coalesce(culturesite, 'site not stated')) || ': ' || coalesce(organism, 'no result') "
-        "AS name, NULL AS value, NULL AS unit, string_agg(DISTINCT antibiotic || ' ' || "
-        "coalesce(lower(sensitivitylevel), '?'), ', ' ORDER BY antibiotic || ' ' || coalesce(lower(sensitivitylevel), "
-        "'?')) AS text FROM microLab GROUP BY ALL",
-    )
-
-
-def _respiratory_care(raw: RawFolder) -> None:
-    """Ventilation and airway of `respiratoryCare`; an offset of 0 means that none was charted."""
-    columns = ("patientunitstayid", "respcarestatusoffset", "ventstartoffset", "ventendoffset")
-    if not raw.load_optional("respiratoryCare", ("airwaytype",), columns):
-        return
-    _add(
-        raw,
-        "respiratoryCare",
-        "SELECT DISTINCT patientunitstayid AS stay_id, ventstartoffset / 60.0 AS hour, 'procedure' AS kind, "
-        "'mechanical ventilation, start' AS name, CASE WHEN ventendoffset > ventstartoffset THEN "
-        "(ventendoffset - ventstartoffset) / 60.0 END AS value, 'h' AS unit, airwaytype AS text FROM respiratoryCare "
-        "WHERE ventstartoffset IS NOT NULL AND ventstartoffset <> 0",
-    )
-
-
-def _intake_output(raw: RawFolder) -> None:
-    """Fluid removed by dialysis, of `intakeOutput` (loaded with the series; urine is an observation)."""
-    if not raw.load_optional(
-        "intakeOutput", ("celllabel",), ("patientunitstayid", "intakeoutputoffset", "dialysistotal", "nettotal")
-    ):
-        return
-    for column, name, zero in (
-        ("dialysistotal", "dialysis, net", "AND dialysistotal <> 0"),
-        ("nettotal", "fluid balance charted", ""),
-    ):
-        _add(
-            raw,
-            "intakeOutput",
-            f"SELECT patientunitstayid AS stay_id, intakeoutputoffset / 60.0 AS hour, 'finding' AS kind, "
-            f"{quoted(name)} AS name, max({column}) AS value, 'mL' AS unit, NULL AS text FROM intakeOutput "
-            f"WHERE {column} IS NOT NULL {zero} GROUP BY ALL",
         )
 
 

@@ -73,14 +73,18 @@ def _stems(text: str) -> set[str]:
     return {word[:5] for word in re.findall(r"[a-z0-9]+", text.lower())}
 
 
-def _phrase(parts: list[str]) -> str:
-    """Join the leaf with as many parts above it as it needs; a part whose words the phrase already has is left out."""
+def _phrase(parts: list[str], *, named: bool = False) -> str:
+    """Join the leaf with as many parts above it as it needs; a part whose words the phrase already has is left out.
+
+    With `named`, the part above always comes along: of a history the menu is the disease ("non-insulin dependent
+    diabetes medication dependent").
+    """
     kept: list[str] = []
     for part in (_tidy(p) for p in reversed(parts)):
         if not part or (kept and (part.lower() in _STRUCTURE or _stems(part) <= _stems(" ".join(kept)))):
             continue
         generic = not kept or _GENERIC.fullmatch(kept[-1].lower())
-        if kept and not generic and (len(kept) > 1 or len(kept[-1].split()) > 1):
+        if kept and not generic and (len(kept) > 1 or (len(kept[-1].split()) > 1 and not named)):
             break
         kept.append(part)
         if len(kept) == _LEVELS:
@@ -94,7 +98,7 @@ def read_past_history(path: str, value: str) -> Reading | None:
         return None
     parts = _parts(path, value)
     rest = parts[parts.index("Organ Systems") + 2 :] if "Organ Systems" in parts else parts[-1:]
-    return Reading("past history", "Past history", _phrase(rest), True) if rest else None
+    return Reading("past history", "Past history", _phrase(rest, named=True), True) if rest else None
 
 
 def read_physical_exam(path: str, value: str) -> Reading | None:
