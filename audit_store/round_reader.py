@@ -19,6 +19,14 @@ from audit_store.round_writer import DUCKDB_SETTINGS
 from audit_store.schema import PAIR, ROUND, ROUND_SCHEMA_VERSION
 
 HISTORY_SCALE = 255.0
+_DAMAGE = (
+    duckdb.IOException,
+    duckdb.SerializationException,
+    duckdb.InternalException,
+    duckdb.FatalException,
+    duckdb.CatalogException,
+    duckdb.OutOfRangeException,
+)
 _LABELLED = "SELECT p.* EXCLUDE (history), l.label_key, l.name AS label_name FROM pair p JOIN label l USING (label_id)"
 
 
@@ -140,9 +148,7 @@ class RoundFile:
         """Give the cursor; what a damaged file causes becomes one line, a wrong query stays what it is."""
         try:
             yield self.cursor()
-        except (duckdb.BinderException, duckdb.ParserException, duckdb.InvalidInputException):
-            raise
-        except duckdb.Error:
+        except _DAMAGE:
             raise self._unreadable() from None
 
     def rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
@@ -161,7 +167,7 @@ class RoundFile:
             try:
                 for name, table in (tables or {}).items():
                     cursor.register(name, table)
-                return cursor.sql(query, params=list(values)).to_arrow_table()
+                return cursor.sql(query, params=values or None).to_arrow_table()
             finally:
                 for name in tables or {}:
                     cursor.unregister(name)

@@ -1,0 +1,216 @@
+"""Who may do what."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from audit_store import people
+from audit_store.database import utc_now
+from audit_store.decisions import Reading, adjudicate, new_token, record, redact, undo
+from audit_store.errors import AccessError, StoreError
+from audit_store.exports import export_labels
+from audit_store.ledger import events_of, head
+from audit_store.people import (
+    ACTIONS,
+    PERMISSIONS,
+    ROLES,
+    Person,
+    add_person,
+    authenticate,
+    disable_person,
+    enable_person,
+    end_session,
+    find_person,
+    list_people,
+    log_access,
+    operator,
+    require,
+    resume_session,
+    set_password,
+    set_role,
+    start_session,
+)
+from audit_store.rounds import publish_round
+
+from .conftest import PASSWORD, PEOPLE, Site, round_info
+
+MakeSite = Callable[..., Site]
+
+
+def test_every_role_may_do_what_the_table_says_and_nothing_else() -> None:
+    for role, allowed in PERMISSIONS.items():
+        for action in ACTIONS:
+            person = Person("x", "x", role)
+            if action in allowed:
+                require(person, action)
+            else:
+                with pytest.raises(AccessError):
+                    require(person, action)
+
+
+def test_a_role_that_nobody_knows_may_do_nothing() -> None:
+    for action in ACTIONS:
+        with pytest.raises(AccessError):
+            require(Person("x", "x", "king"), action)
+
+
+def acts(site: Site) -> dict[str, Callable[[Person], Any]]:
+    """One act per action, done through the store."""
+    store = site.store
+    stay, key = site.singles()[0]
+    told = site.say("cat", *site.singles()[1], "present", comment="why")
+    tables = site.tables(seed=2)
+    return {
+        "view": lambda who: log_access(store, who, "chart", 1, stay, key),
+        "decide": lambda who: record(store, who, Reading(1, stay, key, "present"), new_token()),
+        "adjudicate": lambda who: adjudicate(store, who, 1, *site.singles()[1], "absent", token=new_token()),
+        "export": lambda who: export_labels(store, 1, who, formats=("parquet",)),
+        "publish_round": lambda who: publish_round(store, 2, round_info(2, site.manifest["fingerprint"]), tables, who),
+        "manage_people": lambda who: add_person(store, who, f"new-{who.role}", PASSWORD),
+        "redact": lambda who: redact(store, who, told.comment_id, "named a colleague"),
+    }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_the_store_refuses_each_act_that_the_role_may_not_do(site: Site, role: str) -> None:
+    who = site.people[{"reviewer": "ann", "adjudicator": "ada", "steward": "sam", "auditor": "aud"}[role]]
+    for action, act in acts(site).items():
+        before = head(site.store)
+        if action in PERMISSIONS[role]:
+            act(who)
+            assert head(site.store).count > before.count, action
+        else:
+            with pytest.raises(AccessError):
+                act(who)
+            assert head(site.store) == before, action
+
+
+def test_the_store_trusts_its_own_record_of_a_role_not_the_callers(site: Site) -> None:
+    forged = Person("aud", "aud", "steward")
+    with pytest.raises(AccessError):
+        record(site.store, forged, Reading(1, *site.singles()[0], "present"), new_token())
+    with pytest.raises(AccessError):
+        record(site.store, Person("ghost", "ghost", "reviewer"), Reading(1, *site.singles()[0], "absent"), new_token())
+
+
+def test_a_disabled_account_can_do_nothing_until_it_is_enabled(site: Site) -> None:
+    secret = start_session(site.store, site.people["ann"])
+    disable_person(site.store, site.people["sam"], "ann")
+    with pytest.raises(AccessError):
+        authenticate(site.store, "ann", PASSWORD)
+    with pytest.raises(AccessError):
+        site.say("ann", *site.singles()[0], "present")
+    with pytest.raises(AccessError):
+        undo(site.store, site.people["ann"], new_token())
+    assert resume_session(site.store, secret) is None
+    enable_person(site.store, site.people["sam"], "ann")
+    assert authenticate(site.store, "ann", PASSWORD).active
+
+
+def test_sign_in_needs_the_right_password_and_says_nothing_more(site: Site) -> None:
+    assert authenticate(site.store, "ann", PASSWORD) == site.people["ann"]
+    told = set()
+    for name, password in (("ann", "wrong horse"), ("nobody", PASSWORD), ("ANN ", PASSWORD), ("", "")):
+        with pytest.raises(AccessError) as caught:
+            authenticate(site.store, name, password)
+        told.add(str(caught.value))
+    assert len(told) == 1
+    assert PASSWORD not in told.pop()
+
+
+def test_an_unknown_name_is_checked_against_a_hash_as_well(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+    real = people._matches
+    monkeypatch.setattr(people, "_matches", lambda kept, given: checked.append(kept) or real(kept, given))
+    with pytest.raises(AccessError):
+        authenticate(site.store, "nobody", "whatever")
+    assert len(checked) == 1
+    assert checked[0].startswith("$argon2")
+
+
+def test_after_five_failures_even_the_right_password_waits(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(5):
+        with pytest.raises(AccessError, match="does not match"):
+            authenticate(site.store, "ann", "wrong horse")
+    with pytest.raises(AccessError, match="wait"):
+        authenticate(site.store, "ann", PASSWORD)
+    assert authenticate(site.store, "ben", PASSWORD).name == "ben"
+    later = utc_now() + timedelta(seconds=3)
+    monkeypatch.setattr(people, "utc_now", lambda: later)
+    assert authenticate(site.store, "ann", PASSWORD).name == "ann"
+    with pytest.raises(AccessError, match="does not match"):
+        authenticate(site.store, "ann", "wrong horse")
+
+
+def test_sessions_end_by_sign_out_idleness_and_new_passwords(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, ann = site.store, site.people["ann"]
+    assert resume_session(store, "made up") is None
+    one, two, three = (start_session(store, ann) for _ in range(3))
+    assert resume_session(store, one) == ann
+    end_session(store, one)
+    assert resume_session(store, one) is None
+    set_password(store, ann, "ann", "another horse")
+    assert resume_session(store, two) is None
+    assert resume_session(store, three) is None
+    assert authenticate(store, "ann", "another horse") == ann
+    four = start_session(store, ann)
+    later = utc_now() + timedelta(minutes=31)
+    monkeypatch.setattr(people, "utc_now", lambda: later)
+    assert resume_session(store, four) is None
+
+
+def test_one_may_set_ones_own_password_and_not_anothers(site: Site) -> None:
+    with pytest.raises(AccessError):
+        set_password(site.store, site.people["ann"], "ben", "another horse")
+    set_password(site.store, site.people["sam"], "ben", "another horse")
+    assert authenticate(site.store, "ben", "another horse").name == "ben"
+
+
+@pytest.mark.parametrize(
+    ("name", "password", "role"),
+    [
+        ("Ann", PASSWORD, "reviewer"),
+        ("", PASSWORD, "reviewer"),
+        ("a" * 33, PASSWORD, "reviewer"),
+        ("operator:x", PASSWORD, "reviewer"),
+        ("new", "short", "reviewer"),
+        ("new", PASSWORD, "operator"),
+        ("ann", PASSWORD, "reviewer"),
+    ],
+)
+def test_malformed_accounts_are_refused_in_one_line(site: Site, name: str, password: str, role: str) -> None:
+    before = head(site.store)
+    with pytest.raises(AccessError) as caught:
+        add_person(site.store, operator(), name, password, role=role)
+    assert "\n" not in str(caught.value)
+    assert password not in str(caught.value)
+    assert head(site.store) == before
+
+
+def test_people_are_listed_with_their_roles_and_changes_are_in_the_ledger(site: Site) -> None:
+    frame = list_people(site.store).set_index("name")
+    assert frame["role"].to_dict() == PEOPLE
+    set_role(site.store, site.people["sam"], "ben", "adjudicator")
+    found = find_person(site.store, "ben")
+    assert found is not None
+    assert found.role == "adjudicator"
+    last = events_of(site.store, "person")[-1]
+    assert (last.actor, last.data["name"], last.data["role"]) == ("sam", "ben", "adjudicator")
+    assert find_person(site.store, "nobody") is None
+    with pytest.raises(StoreError):
+        disable_person(site.store, site.people["sam"], "nobody")
+
+
+def test_no_password_and_no_hash_is_in_the_ledger(site: Site) -> None:
+    for event in events_of(site.store, "person"):
+        assert PASSWORD not in str(event.data)
+        assert "$argon2" not in str(event.data)
+
+
+def test_accesses_are_logged_and_only_known_ones(site: Site) -> None:
+    log_access(site.store, site.people["aud"], "note", 1, 1000, "shock")
+    assert events_of(site.store, "access")[-1].data["what"] == "note"
+    with pytest.raises(AccessError):
+        log_access(site.store, site.people["aud"], "lunch")
