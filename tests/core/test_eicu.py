@@ -244,7 +244,7 @@ def test_raw_monitor_labs_and_nurses_charting_are_read_in_their_units(tmp_path: 
         lab(101, "CRP", 2.5, "mg/dL"),
         lab(101, "ionized calcium", 4.6, "mg/dL"),
         lab(101, "pH", 7.31, ""),
-        lab(101, "something else", 3, "furlongs"),
+        lab(101, "something else", "not a number", "furlongs"),
     ]
     content["nurseCharting"] = [
         {

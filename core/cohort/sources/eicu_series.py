@@ -5,7 +5,7 @@ plausible range are removed and counted. Where the hourly table has a value for 
 the raw tables. Nothing is imputed or averaged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -77,12 +77,18 @@ def _columns(raw: RawFolder, table: str, measures: Mapping[str, Measure], *, ran
     raw.sql.execute(f"DROP TABLE {table}")
 
 
+def _listed(names: Iterable[str]) -> str:
+    """Write names as an SQL list, each once."""
+    return ", ".join(quoted(name) for name in dict.fromkeys(names))
+
+
 def _lab(raw: RawFolder) -> None:
     """Read `lab`: known names in known units; of a revised result the last revision."""
     if not raw.load_optional(
         "lab",
         ("labname", "labmeasurenamesystem"),
         ("patientunitstayid", "labresultoffset", "labresult", "labresultrevisedoffset"),
+        f"lower(trim(labname)) IN ({_listed(words.LAB)})",
     ):
         return
     for name, measure in words.LAB.items():
@@ -121,7 +127,10 @@ def _charted(raw: RawFolder, origin: str, measure: Measure, query: str, rank: in
 def _nurse_charting(raw: RawFolder, unreadable: dict[str, int]) -> None:
     label, name = "nursingchartcelltypevallabel", "nursingchartcelltypevalname"
     if not raw.load_optional(
-        "nurseCharting", (label, name, "nursingchartvalue"), ("patientunitstayid", "nursingchartoffset")
+        "nurseCharting",
+        (label, name, "nursingchartvalue"),
+        ("patientunitstayid", "nursingchartoffset"),
+        f"lower(trim({label})) IN ({_listed(first for first, _ in words.NURSE)})",
     ):
         return
     for (first, second), measure in words.NURSE.items():
@@ -135,7 +144,10 @@ def _nurse_charting(raw: RawFolder, unreadable: dict[str, int]) -> None:
 
 def _respiratory(raw: RawFolder, unreadable: dict[str, int]) -> None:
     if not raw.load_optional(
-        "respiratoryCharting", ("respchartvaluelabel", "respchartvalue"), ("patientunitstayid", "respchartoffset")
+        "respiratoryCharting",
+        ("respchartvaluelabel", "respchartvalue"),
+        ("patientunitstayid", "respchartoffset"),
+        f"lower(trim(respchartvaluelabel)) IN ({_listed(words.RESPIRATORY)})",
     ):
         return
     for label, measure in words.RESPIRATORY.items():

@@ -6,6 +6,7 @@ its column's name, and never with its contents.
 
 import csv
 import gzip
+import tempfile
 from pathlib import Path
 
 import duckdb
@@ -55,12 +56,14 @@ class RawFolder:
                 "name the folder that holds the published eICU tables",
             )
         self.sql = duckdb.connect(":memory:")
-        self.sql.execute("SET preserve_insertion_order = true")
+        self._spill = tempfile.TemporaryDirectory(prefix="miracl-eicu-")
+        self.sql.execute(f"SET temp_directory = {quoted(self._spill.name)}")
         self.read: list[str] = []
 
     def close(self) -> None:
-        """Close the connection and forget its tables."""
+        """Close the connection, forget its tables and remove what DuckDB put on disk for want of memory."""
         self.sql.close()
+        self._spill.cleanup()
 
     def has(self, table: str) -> bool:
         """Whether the folder holds `table`.csv or `table`.csv.gz."""
@@ -90,7 +93,15 @@ class RawFolder:
             raise SourceError(f"{path.name} with a header", "an empty file", _HINT)
         return [name.strip().lower() for name in names]
 
-    def load(self, table: str, text: tuple[str, ...] = (), numbers: tuple[str, ...] = (), *, rows: bool = False) -> int:
+    def load(
+        self,
+        table: str,
+        text: tuple[str, ...] = (),
+        numbers: tuple[str, ...] = (),
+        *,
+        rows: bool = False,
+        where: str = "true",
+    ) -> int:
         """Load columns of a table into the connection, under the table's name.
 
         Parameters
@@ -103,6 +114,8 @@ class RawFolder:
             Columns cast to double; empty becomes null.
         rows
             Refuse a file that has a header and nothing else.
+        where
+            SQL over the file's columns as text: other rows are neither kept nor checked.
 
         Returns
         -------
@@ -135,7 +148,7 @@ class RawFolder:
             self.sql.execute(
                 f"CREATE OR REPLACE TABLE {table} AS SELECT {', '.join(clean)} FROM read_csv({quoted(str(path))}, "
                 f"columns = {{{declared}}}, header = true, auto_detect = false, delim = ',', quote = '\"', "
-                "escape = '\"', null_padding = false)"
+                f"escape = '\"', null_padding = false) WHERE {where}"
             )
         except duckdb.Error:
             raise SourceError(
@@ -163,11 +176,13 @@ class RawFolder:
             raise SourceError(f"{path.name} with rows", "a header and nothing else", _HINT)
         return int(counts[0])
 
-    def load_optional(self, table: str, text: tuple[str, ...], numbers: tuple[str, ...] = ()) -> bool:
+    def load_optional(
+        self, table: str, text: tuple[str, ...], numbers: tuple[str, ...] = (), where: str = "true"
+    ) -> bool:
         """Load a table if the folder has it; return whether it has."""
         if not self.has(table):
             return False
-        self.load(table, text, numbers)
+        self.load(table, text, numbers, where=where)
         return True
 
     def one(self, query: str) -> tuple[float, ...]:
