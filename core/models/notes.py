@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -100,13 +100,9 @@ class Units:
     end: Int[np.ndarray, " units"]
 
 
+@runtime_checkable
 class NoteEncoder(Protocol):
     """What an encoder does; the state it fits can be kept as JSON and arrays, never as a pickle."""
-
-    @property
-    def dim(self) -> int:
-        """Width of the vectors."""
-        ...
 
     def digest(self) -> str:
         """Tell what the vectors depend on besides the texts: kind, options, weights; in hex."""

@@ -162,7 +162,9 @@ def test_the_cut_off_is_open_and_the_end_of_the_stay_closed() -> None:
 def test_the_last_bins_are_kept_and_earlier_values_are_carried_into_them() -> None:
     rows: list[Row] = [(10, 0.0, "heart_rate", 120.0, None), (10, 5.0, "ph", 7.2, None)]
     pack, _ = pack_series(
-        make_cohort(rows, [9.0], [True]), SeriesConfig(max_steps=2), Normaliser(("heart_rate", "ph"), (0, 0), (1, 1))
+        make_cohort(rows, [9.0], [True]),
+        SeriesConfig(max_steps=2),
+        Normaliser(("heart_rate", "ph"), (0.0, 0.0), (1.0, 1.0)),
     )
     assert pack.first_bin.tolist() == [4]
     assert pack.values[:, 0].tolist() == [120.0, 120.0]
