@@ -1,7 +1,7 @@
 """Soft correction: the predicted label Ŷ and the corrected label Ỹcorr (Eq. 5, 7 and 8)."""
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class CorrectionConfig:
             raise ConfigError("uncertainty_source means or posterior", came, "choose one of them")
 
     @classmethod
-    def preset(cls, name: str) -> Self:
+    def preset(cls, name: str) -> "CorrectionConfig":
         """Options of the `released` code, of the `paper`'s text, or ours (`miracl`); methods.md A.11."""
         if name == "released":
             return cls(renormalise=False)

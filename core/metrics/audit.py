@@ -102,5 +102,5 @@ def _detection(
         precision_at={k: precision_at(w, s, k) for k in ks},
         n=len(s),
         n_wrong=int(w.sum()),
-        labels_scored=sum(np.isfinite(a) for a in areas),
+        labels_scored=int(np.isfinite(areas).sum()),
     )

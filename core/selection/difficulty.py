@@ -4,7 +4,7 @@ Departures from the paper stand in `SelectionConfig`; the numbers of its rows re
 """
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -85,7 +85,7 @@ class SelectionConfig:
             raise ConfigError("range_epsilon above 0", str(self.range_epsilon), "set a small positive number, 1e-6")
 
     @classmethod
-    def preset(cls, name: str) -> Self:
+    def preset(cls, name: str) -> "SelectionConfig":
         """Options of the `released` code, of the `paper`'s text, or ours (`miracl`); methods.md A.11."""
         if name == "released":
             return cls(alpha=1.0, rank_mode="raw", scale="global", dynamics_lag=1)

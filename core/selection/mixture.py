@@ -7,7 +7,7 @@ values differ, the same code is the ordinary dense iteration. Groups lie end to 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +19,8 @@ BATCH_VALUES = 16_384
 """Distinct values iterated together: few enough for the cache, enough to spread the cost of a call."""
 WEIGHT_SMOOTHING = 10 * float(np.finfo(np.float64).eps)
 """Added to a component's total responsibility, as scikit-learn does, so that an empty one divides."""
+CERTAIN_ODDS = 200.0
+"""Log odds are held within ±200: e^-200 is nothing beside 1, yet no subnormal number, which would be slow."""
 MEAN_PARAMETERS = 2
 MIXTURE_PARAMETERS = 5
 """Free parameters of one Gaussian and of two with a weight, for BIC."""
@@ -73,7 +75,7 @@ class MixtureConfig:
             raise ConfigError("max_iterations of 1 or more", str(self.max_iterations), "set at least 1")
 
     @classmethod
-    def preset(cls, name: str) -> Self:
+    def preset(cls, name: str) -> "MixtureConfig":
         """Options of the `released` code (k-means start, floor 1e-6), of the `paper` (same), or ours (`miracl`)."""
         if name in ("released", "paper"):
             return cls(init="two_means", variance_floor=1e-6)
@@ -216,22 +218,22 @@ def _start(group: Weighted, config: MixtureConfig) -> tuple[tuple[float, float],
     low, high = (float(x[np.searchsorted(reached, q * total)]) for q in (config.low_quantile, config.high_quantile))
     if low == high:  # nearly all scores are the same: start from the extremes
         low, high = float(x[0]), float(x[-1])
-    mean = float(n @ x) / total
-    variance = float(n @ (x - mean) ** 2) / total
+    mean = float((n * x).sum()) / total
+    variance = float((n * (x - mean) ** 2).sum()) / total
     return (low, high), (variance, variance), (0.5, 0.5)
 
 
 def _two_means(x: np.ndarray, n: np.ndarray) -> tuple[tuple[float, float], ...]:
     """Best split of sorted values into two clusters, by the squares between them; each side's moments."""
     n0, s0 = np.cumsum(n)[:-1], np.cumsum(n * x)[:-1]
-    total, weighted = float(n.sum()), float(n @ x)
+    total, weighted = float(n.sum()), float((n * x).sum())
     between = (s0 * total - n0 * weighted) ** 2 / (n0 * (total - n0))
     cut = int(np.argmax(between)) + 1
     parts = []
     for side in (slice(None, cut), slice(cut, None)):
         share = float(n[side].sum())
-        mean = float(n[side] @ x[side]) / share
-        parts.append((mean, float(n[side] @ (x[side] - mean) ** 2) / share, share / total))
+        mean = float((n[side] * x[side]).sum()) / share
+        parts.append((mean, float((n[side] * (x[side] - mean) ** 2).sum()) / share, share / total))
     (m0, v0, w0), (m1, v1, w1) = parts
     return (m0, m1), (v0, v1), (w0, w1)
 
@@ -285,7 +287,7 @@ class _Flat:
     n_xx: np.ndarray
 
     @classmethod
-    def of(cls, groups: Sequence[Weighted], chosen: np.ndarray) -> Self:
+    def of(cls, groups: Sequence[Weighted], chosen: np.ndarray) -> "_Flat":
         lengths = np.array([len(groups[i].values) for i in chosen])
         starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
         values = np.concatenate([groups[i].values for i in chosen])
@@ -301,19 +303,19 @@ class _Flat:
     def expectation(self, mean: np.ndarray, variance: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Responsibility of the second component for each value, and the mean log-likelihood of each group.
 
-        Both log densities are parabolas in x; only the odds' parabola and one exponential per value are needed.
+        Both log densities are parabolas in x, so that their sums over a group follow from its moments, and only the odds
+        have to be formed value by value. Sums avoid BLAS, whose threads would make them vary and wait.
         """
         m = mean - self.centre
         bend = -0.5 / variance
         slope = m / variance
         level = np.log(weight) - 0.5 * np.log(2 * np.pi * variance) - 0.5 * m * m / variance
         odds = self._parabola(bend[1] - bend[0], slope[1] - slope[0], level[1] - level[0])
-        small = np.exp(-np.abs(odds))
-        rest = 1 / (1 + small)
-        noisy = np.where(odds > 0, rest, small * rest)
-        # ln(w0 f0 + w1 f1) = ln w0 f0 + ln(1 + e^odds)
         gained = np.maximum(odds, 0)
-        gained -= np.log(rest)
+        np.clip(odds, -CERTAIN_ODDS, CERTAIN_ODDS, out=odds)
+        rest = 1 / (1 + np.exp(-np.abs(odds)))
+        noisy = np.exp(np.minimum(odds, 0)) * rest
+        gained -= np.log(rest)  # ln(w0 f0 + w1 f1) = ln w0 f0 + ln(1 + e^odds)
         first = bend[0] * self.totals[2] + slope[0] * self.totals[1] + level[0] * self.totals[0]
         return noisy, (first + np.add.reduceat(self.n * gained, self.starts)) / self.totals[0]
 
@@ -358,8 +360,8 @@ def _degenerate(group: Weighted, fit: Fit, place: int, config: MixtureConfig) ->
 def _two_fit_better(group: Weighted, mean_log: float, floor: float) -> bool:
     """BIC(2) < BIC(1), BIC = k·ln n - 2·ln L."""
     total = group.counts.sum()
-    mean = group.counts @ group.values / total
-    spread = group.counts @ (group.values - mean) ** 2 / total
+    mean = (group.counts * group.values).sum() / total
+    spread = (group.counts * (group.values - mean) ** 2).sum() / total
     variance = max(spread, floor)
     single = -0.5 * (np.log(2 * np.pi * variance) + spread / variance)
     penalty = 0.5 * (MIXTURE_PARAMETERS - MEAN_PARAMETERS) * np.log(total) / total

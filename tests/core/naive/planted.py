@@ -1,4 +1,4 @@
-"""A small learner on planted noise: a linear model trained on flipped labels, whose probabilities are kept per epoch."""
+"""A small learner on planted noise: a linear model trained on flipped labels; its probabilities epoch by epoch."""
 
 from dataclasses import dataclass
 

@@ -5,6 +5,7 @@ computes its difficulty the same way, from an N×L×T history in a triple loop.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,8 +33,8 @@ def difficulty_of(right: list[bool], variant: str) -> float:
         return mean_wrong - mean_right
     if variant == "total_seg":
         return float(sum(wrong_runs) - sum(right_runs))
-    memorised = sum(1 for a, b in zip(right, right[1:], strict=False) if not a and b)
-    forgotten = sum(1 for a, b in zip(right, right[1:], strict=False) if a and not b)
+    memorised = sum(1 for a, b in pairwise(right) if not a and b)
+    forgotten = sum(1 for a, b in pairwise(right) if a and not b)
     return float(memorised - forgotten)
 
 
@@ -51,7 +52,7 @@ def ranks(probability: np.ndarray) -> np.ndarray:
     """R: 1 = most probable of the stay's labels; ties to the lower label."""
     R = np.zeros(probability.shape, int)
     for i, row in enumerate(probability):
-        for place, label in enumerate(sorted(range(len(row)), key=lambda j, row=row: (-row[j], j)), start=1):
+        for place, (_, label) in enumerate(sorted((-p, label) for label, p in enumerate(row)), start=1):
             R[i, label] = place
     return R
 
@@ -86,9 +87,10 @@ def min_max(Z: np.ndarray, observed: np.ndarray, member: np.ndarray, epsilon: fl
     for label in range(Z.shape[1]):
         for c in (0, 1):
             group = [Z[i, label] for i in range(len(Z)) if member[i, label] and observed[i, label] == c]
+            low, high = min(group, default=0.0), max(group, default=0.0)
             for i in range(len(Z)):
                 if observed[i, label] == c and group:
-                    value = (Z[i, label] - min(group)) / (max(group) - min(group) + epsilon)
+                    value = (Z[i, label] - low) / (high - low + epsilon)
                     scaled[i, label] = min(max(value, 0.0), 1.0)
     return scaled
 

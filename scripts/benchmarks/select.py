@@ -1,0 +1,256 @@
+"""How long one epoch's selection and correction take, beside a plain restatement of the same.
+
+    python -m scripts.benchmarks.select --stays 59798 --labels 25 --out workspace/benchmarks
+
+draws probabilities that an epoch-wise learner of noisy labels might give, runs dynamics, ranks, 2L mixtures, partition
+and correction on every epoch from the warm-up's end, and prints a Markdown table. The plain side is Python loops over
+pairs and their whole history, on a subsample and scaled by the number of pairs, and one scikit-learn fit a group on all
+pairs. Writes the table, the raw rows and the machine under `out`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.correction.cooccurrence import FilterConfig, cooccurrence, negative_filter
+from core.correction.relabel import CorrectionConfig, corrected_labels, predicted_labels
+from core.noise.injection import NoiseConfig, inject
+from core.selection.difficulty import SelectionConfig
+from core.selection.dynamics import LearningDynamics, correct_predictions
+from core.selection.mixture import MixtureConfig
+from core.selection.partition import select
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is timed.
+
+    Parameters
+    ----------
+    stays, labels, epochs
+        Size; the paper's is 59,798 × 25 over 30 epochs.
+    warm_up
+        Epochs without correction; timing starts at the end of the last of them.
+    mean_positives
+        Labels per stay, 4.575 [MIMIC-IV phenotypes, paper].
+    noise
+        Symmetric noise rate.
+    plain_stays
+        Stays on which the loops of the plain side run.
+    seed
+        Of labels, noise and probabilities.
+    """
+
+    stays: int = 59_798
+    labels: int = 25
+    epochs: int = 30
+    warm_up: int = 5
+    mean_positives: float = 4.575
+    noise: float = 0.2
+    plain_stays: int = 300
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Recorded labels, and per epoch the three probabilities of each pair."""
+
+    observed: np.ndarray
+    epochs: Callable[[], Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]]
+
+
+def invented(load: Workload) -> Learned:
+    """Labels at the paper's prevalence, and a learner that first learns, then slowly memorises."""
+    rng = np.random.default_rng(load.seed)
+    prevalence = rng.gamma(2.0, 1.0, load.labels)
+    prevalence = np.clip(prevalence * load.mean_positives / prevalence.sum(), 0.02, 0.6)
+    present = (rng.random((load.stays, load.labels)) < prevalence).astype(np.uint8)
+    noise = NoiseConfig("symmetric", rate=load.noise)
+    observed = inject(present, np.ones(present.shape, np.bool_), noise, noise.generator(load.seed)).observed
+    learned = (3.0 * present - 1.5 + np.log(prevalence / (1 - prevalence))).astype(np.float32)
+    memorised = 0.1 * observed.astype(np.float32) - 0.05
+
+    def epochs() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        stream = np.random.default_rng(load.seed + 1)
+        for t in range(1, load.epochs + 1):
+            z = learned * np.float32(min(1.0, t / load.warm_up)) + memorised * np.float32(t)
+            a, b, c = (1 / (1 + np.exp(-z - 0.8 * stream.standard_normal(z.shape, np.float32))) for _ in range(3))
+            yield a, b, c
+
+    return Learned(observed, epochs)
+
+
+def ours(load: Workload, config: SelectionConfig, mixture: MixtureConfig) -> list[dict[str, Any]]:
+    """Seconds of each part, for each epoch at whose end labels are corrected."""
+    data = invented(load)
+    observed, rows = data.observed, []
+    member = np.ones(observed.shape, np.bool_)
+    has = np.random.default_rng(load.seed).random((2, load.stays)) < 0.8
+    base, correction = observed.astype(np.float32), CorrectionConfig()
+    begin = time.perf_counter()
+    eligible = negative_filter(observed, member, member, cooccurrence(observed, member), FilterConfig())
+    once = time.perf_counter() - begin
+    dynamics = LearningDynamics(observed.shape, config.dynamics_lag)
+    for t, (p, p_series, p_note) in enumerate(data.epochs(), start=1):
+        begin, worked = time.perf_counter(), time.process_time()
+        dynamics.update(correct_predictions(p, observed))
+        updated = time.perf_counter()
+        if t < load.warm_up:
+            continue
+        found = select(p, observed, member, dynamics, config, mixture)
+        selected = time.perf_counter()
+        predicted = predicted_labels(p, p_series, p_note, has[0], has[1], correction)
+        corrected_labels(base, predicted, found.uncertainty, observed, eligible, member, config=correction)
+        ended = time.perf_counter()
+        rows.append(
+            {
+                "metric": config.metric,
+                "epoch": t,
+                "seconds": ended - begin,
+                "processor_seconds": time.process_time() - worked,
+                "seconds_update": updated - begin,
+                "seconds_select": selected - updated,
+                "seconds_correct": ended - selected,
+                "seconds_filter_once_a_round": once,
+                "noisy": found.counts(member)["noisy"],
+                "degenerate": int(found.mixtures.degenerate.sum()),
+                "iterations": int(found.mixtures.iterations.sum()),
+            }
+        )
+    return rows
+
+
+def plain(load: Workload) -> dict[str, float]:
+    """Seconds of the last epoch's plain restatement: loops on a subsample, scaled, and library fits on all pairs."""
+    from tests.core.naive import selection as naive
+
+    data = invented(load)
+    observed = data.observed
+    some = slice(0, min(load.plain_stays, load.stays))
+    scale = load.stays / len(observed[some])
+    dynamics = LearningDynamics(observed.shape)
+    history = []
+    for p, _, _ in data.epochs():
+        right = correct_predictions(p, observed)
+        dynamics.update(right)
+        history.append(right[some].copy())
+    config = SelectionConfig()
+    found = select(p, observed, np.ones(observed.shape, np.bool_), dynamics, config, MixtureConfig())
+    y, member = observed[some], np.ones(observed[some].shape, np.bool_)
+    marks = [time.perf_counter()]
+    D = naive.difficulty(np.stack(history), "mean_seg")
+    marks.append(time.perf_counter())
+    Z = naive.metric(naive.ranks(p[some]), D, y, config.alpha, load.epochs, "class_oriented")
+    naive.min_max(Z, y, member)
+    marks.append(time.perf_counter())
+    for label in range(load.labels):
+        for kind in (0, 1):
+            naive.library_mixture(found.score[observed[:, label] == kind, label])
+    marks.append(time.perf_counter())
+    U = np.zeros(y.shape)
+    for (i, label), z in np.ndenumerate(found.score[some]):
+        c = int(y[i, label])
+        _, U[i, label] = naive.grade(z, found.mixtures.mean_clean[label, c], found.mixtures.mean_noisy[label, c])
+    naive.corrected(y, p[some], U, member, member)
+    marks.append(time.perf_counter())
+    difficulty, score, mixtures, correction = np.diff(marks).tolist()
+    return {
+        "difficulty": difficulty * scale,
+        "rank and score": score * scale,
+        "mixtures": mixtures,
+        "partition and correction": correction * scale,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    return {
+        "cores": os.cpu_count(),
+        "processor": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "taken_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def run(
+    stays: int = 59_798,
+    labels: int = 25,
+    epochs: int = 30,
+    repeats: int = 3,
+    with_plain: bool = True,
+    out: Path | None = Path("workspace/benchmarks"),
+) -> str:
+    """Measure, print the table and write it with the raw rows and the machine under `out`; give the table."""
+    load = Workload(stays, labels, epochs)
+    rows = []
+    for config in (SelectionConfig(), SelectionConfig(metric="loss")):
+        for repeat in range(repeats):
+            rows += [{"repeat": repeat, **row} for row in ours(load, config, MixtureConfig())]
+    by_loops = plain(load) if with_plain else {}
+    table = _table(load, rows, by_loops)
+    print(table)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "select.md").write_text(table + "\n", encoding="utf-8")
+        pq.write_table(pa.Table.from_pylist(rows), out / "select.parquet")
+        told = {"machine": machine(), "stays": stays, "labels": labels, "epochs": epochs, "plain_seconds": by_loops}
+        (out / "select.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    return table
+
+
+def _table(load: Workload, rows: list[dict[str, Any]], by_loops: dict[str, float]) -> str:
+    def seconds(metric: str, part: str, reduce: Callable[[list[float]], float] = statistics.median) -> float:
+        return reduce([row[part] for row in rows if row["metric"] == metric])
+
+    pairs = load.stays * load.labels
+    lines = [
+        f"{pairs:,} pairs ({load.stays:,} stays × {load.labels} labels), epochs {load.warm_up} to {load.epochs}; "
+        "seconds an epoch, median over epochs and repeats (processor: time on a core, all threads)",
+        "",
+        "| score | dynamics' update | selection | correction | all | slowest epoch | processor |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for metric, name in (("z", "Z: rank and difficulty"), ("loss", "loss, every value distinct")):
+        parts = [seconds(metric, f"seconds_{p}") for p in ("update", "select", "correct")]
+        figures = [*parts, seconds(metric, "seconds"), seconds(metric, "seconds", max)]
+        figures.append(seconds(metric, "processor_seconds"))
+        lines.append(f"| {name} | " + " | ".join(f"{f:.4f}" for f in figures) + " |")
+    if by_loops:
+        total, fast = sum(by_loops.values()), seconds("z", "seconds")
+        used = min(load.plain_stays, load.stays)
+        lines += [
+            "",
+            f"Plain restatement, epoch {load.epochs}: {total:.1f} s, {total / fast:,.0f} times as long. "
+            + ", ".join(f"{name} {value:.1f}" for name, value in by_loops.items())
+            + f" (mixtures measured on all pairs, the rest on {used} stays and scaled).",
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--stays", type=int, default=59_798)
+    parser.add_argument("--labels", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-plain", action="store_true", help="leave the plain restatement out")
+    parser.add_argument("--out", type=Path, default=Path("workspace/benchmarks"))
+    given = parser.parse_args()
+    run(given.stays, given.labels, given.epochs, given.repeats, not given.no_plain, given.out)
+
+
+if __name__ == "__main__":
+    main()
