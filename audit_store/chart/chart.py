@@ -67,6 +67,7 @@ class Chart:
         self._rows_of = {int(patients[a]): order[a:b] for a, b in itertools.pairwise(starts) if b > a}
         self._kept: OrderedDict[int, PatientRecord] = OrderedDict()
         self._known: tuple[frozenset[str], tuple[tuple[str, str], ...]] | None = None
+        self._memo: dict[str, bool] = {}
         self._lock = threading.Lock()
         self._learning = threading.Lock()
 
@@ -105,6 +106,18 @@ class Chart:
         """Keys of the label set in `label_id` order."""
         return list(self._labels)
 
+    @property
+    def first_stay(self) -> int:
+        """Some stay of the cohort, for checks that need one."""
+        if not self._stays.num_rows:
+            raise WorkspaceError("a cohort with stays", "none", "build the cohort again")
+        return int(self._stays["stay_id"][0].as_py())
+
+    @property
+    def has_notes(self) -> bool:
+        """Whether any stay of the cohort has a note."""
+        return bool(self._tables["notes"].footer.num_rows)
+
     def label(self, key: str) -> LabelInfo:
         """Return the label with this key."""
         if key not in self._labels:
@@ -128,6 +141,12 @@ class Chart:
     def evidence_names(self) -> tuple[tuple[str, str], ...]:
         """Return the distinct (kind, name) pairs of the cohort's review evidence."""
         return self._inventory()[1]
+
+    def remembered(self, key: str, compute: Callable[[], bool]) -> bool:
+        """Return what was computed once for this cohort under a key (whether its source has a kind of data at all)."""
+        if key not in self._memo:
+            self._memo[key] = compute()
+        return self._memo[key]
 
     def header(self, stay_id: int) -> Header:
         """Who lies here: sex, age, visit k of n, length of stay."""

@@ -1,4 +1,4 @@
-"""The panel: what a guideline says its label needs, with what is stored of it for this stay and the patient's others."""
+"""The panel: what a guideline says its label needs, and what is stored of it, of this stay and the patient's others."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,7 +10,8 @@ from audit_store.panel.items import ITEMS, Item
 from audit_store.panel.rules import AGAINST, NEUTRAL, RULES, SUPPORTS, Finding, Limits, at
 from audit_store.panel.view import Mention, Reading, RowRef, View, number
 
-assert circulation and organs and record  # importing them registers their criteria
+CRITERIA = (circulation, organs, record)
+"""The modules whose import registers their criteria."""
 
 VALUE, NOT_RECORDED, NOT_IN_DATA = "value", "not recorded for this stay", "not in this data"
 DEFAULT_LIMITS = Limits()
@@ -18,6 +19,7 @@ _LONG = 96
 _KEPT = 40
 _MANY = 6
 _IN_HEADLINE = 8
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,17 @@ def panel(
         by_item.setdefault(RULES[finding.rule].item, []).append(finding)
     keys = _keys(guideline, by_item)
     items = tuple(_item(view, key, ITEMS[key], tuple(by_item.get(key, ()))) for key in keys)
-    parts = [_brief(view, ITEMS[item.key], item) for item in items]
+    first = sorted(items, key=lambda item: item.key != "admission_diagnosis")
+    parts = [_brief(view, ITEMS[item.key], item) for item in first]
     return PanelResult(label_key, stay_id, items, " · ".join([p for p in parts if p][:_IN_HEADLINE]))
+
+
+def warm(chart: Chart) -> None:
+    """Learn once per cohort which lists of evidence its source has at all (a second or so), so that no screen waits."""
+    chart.warm()
+    view = View(chart, chart.label_keys[0], chart.first_stay)
+    for key in {key for item in ITEMS.values() for key in (*item.lists, *item.charted)}:
+        view.source_has_list(key)
 
 
 def _keys(guideline: Guideline, by_item: dict[str, list[Finding]]) -> list[str]:
@@ -142,10 +153,17 @@ def _item(view: View, key: str, item: Item, findings: tuple[Finding, ...]) -> Pa
                 prefix = f"{channel.title} " if len(item.channels) > 1 else ""
                 others.append(dataclasses.replace(_value(elsewhere[-1]), text=prefix + trend(elsewhere)))
     rows = _rows(view, item, elsewhere=False)
+    if item.charted and not lines:
+        rows += view.rows(*item.charted)
+    rows += view.note_hits(*item.note_lists)
     if rows:
         lines.append(_listed(rows))
         values += [_value(r, _entry(r)) for r in rows[:_KEPT]]
-    others += [_value(r, _entry(r)) for r in _rows(view, item, elsewhere=True)[:_KEPT]]
+    elsewhere_rows = _rows(view, item, elsewhere=True)
+    for stay in view.others:
+        of_stay = [r for r in elsewhere_rows if r.stay_id == stay]
+        if of_stay:
+            others.append(_value(of_stay[0], _listed(of_stay)))
     details = tuple(finding.text for finding in findings) + tuple(unmeasured)
     late = any(v.after_cutoff for v in values)
     if lines:
@@ -179,7 +197,7 @@ def _mentions_item(view: View, key: str, item: Item, findings: tuple[Finding, ..
         item.title,
         status,
         text,
-        tuple(f.text for f in findings),
+        (),
         _direction(findings),
         findings,
         values,
@@ -200,7 +218,8 @@ def _in_source(view: View, item: Item) -> bool:
     return (
         any(view.chart.has_channel(name) for name in item.channels)
         or any(view.source_has_kind(kind) for kind in item.kinds)
-        or any(view.source_has_list(key) for key in item.lists)
+        or any(view.source_has_list(key) for key in (*item.lists, *item.charted))
+        or (bool(item.note_lists) and view.chart.has_notes)
     )
 
 
@@ -257,7 +276,7 @@ _ASKS_FOR_RESULT = ("micro", "imaging", "ecg")
 
 
 def _entry(row: Reading) -> str:
-    """Write an evidence row: its words, then its value or its text; where a result is to be expected and missing, say so."""
+    """Write an evidence row: its words, then value or text; where a result is due and missing, say so."""
     parts = [row.words]
     if row.value is not None:
         parts.append(f"{number(row.value)} {row.unit}".strip())
@@ -270,16 +289,18 @@ def _entry(row: Reading) -> str:
 
 def _listed(rows: list[Reading]) -> str:
     """Name the rows once each, with the first time and how often, as far as one line allows."""
-    counts: dict[str, list[Reading]] = {}
+    groups: dict[str, list[Reading]] = {}
     for row in rows:
-        counts.setdefault(_entry(row) if row.text else row.words, []).append(row)
+        groups.setdefault(_entry(dataclasses.replace(row, value=None)) if row.text else row.words, []).append(row)
     said: list[str] = []
-    for words, group in counts.items():
-        again = f" ×{len(group)}" if len(group) > 1 else ""
+    for words, group in groups.items():
+        numbers = [number(r.value) for r in group if r.value is not None]
+        shown = f" {' → '.join(numbers[:_SHOWN])}{' …' if len(numbers) > _SHOWN else ''} {group[0].unit}".rstrip()
+        again = f" ×{len(group)}" if len(group) > 1 and not numbers else ""
         late = ", after the model's cut-off" if all(r.after_cutoff for r in group) else ""
-        said.append(f"{words}{at(group[0])}{again}{late}")
-        if sum(map(len, said)) > _LONG and len(said) < len(counts):
-            return ", ".join(said) + f" and {len(counts) - len(said)} more"
+        said.append(f"{words}{shown if numbers else ''}{at(group[0])}{again}{late}")
+        if sum(map(len, said)) > _LONG and len(said) < len(groups):
+            return ", ".join(said) + f" and {len(groups) - len(said)} more"
     return ", ".join(said)
 
 

@@ -23,6 +23,10 @@ class Item:
         How "nothing recorded" is worded: "no record of …".
     mentions
         Whether it shows what the notes name.
+    note_lists
+        Lists looked for in the notes.
+    charted
+        Lists of charted values shown where a stay has no measurement of the channels.
     """
 
     title: str
@@ -32,11 +36,24 @@ class Item:
     brief: str = ""
     absent: str = ""
     mentions: bool = False
+    note_lists: tuple[str, ...] = ()
+    charted: tuple[str, ...] = ()
 
 
 ITEMS: dict[str, Item] = {
-    "admission_diagnosis": Item("Admission diagnosis", kinds=("admission_diagnosis",), absent="an admission diagnosis"),
-    "airway": Item("Airway procedures and findings", lists=("airway",), brief="airway", absent="an airway procedure"),
+    "admission_diagnosis": Item(
+        "Admission diagnosis", kinds=("admission_diagnosis",), brief="admitted with", absent="an admission diagnosis"
+    ),
+    "airway": Item(
+        "Airway procedures and findings",
+        lists=("airway",),
+        brief="airway",
+        absent="an airway procedure",
+        note_lists=(
+            "airway",
+            "upper_airway_disease",
+        ),
+    ),
     "antianginals": Item(
         "Antiplatelets and antianginals",
         lists=("antianginals", "ischaemia_treatment"),
@@ -48,9 +65,19 @@ ITEMS: dict[str, Item] = {
     "antibiotics": Item("Antibiotics (treatment)", lists=("antibiotics",), brief="antibiotics", absent="an antibiotic"),
     "anticoagulants": Item("Anticoagulants", lists=("anticoagulants",), absent="an anticoagulant"),
     "antihypertensives": Item("Blood pressure drugs", lists=("antihypertensives",), absent="a blood pressure drug"),
-    "ascites": Item("Ascites and its drainage", lists=("ascites",), absent="ascites or its drainage"),
-    "bilirubin": Item("Bilirubin", ("bilirubin",), brief="bilirubin"),
-    "blood_gas": Item("PaCO₂ and pH", ("paco2", "ph", "bicarbonate"), brief="PaCO₂"),
+    "ascites": Item(
+        "Ascites and its drainage", lists=("ascites",), absent="ascites or its drainage", note_lists=("ascites",)
+    ),
+    "bilirubin": Item("Bilirubin", ("bilirubin",), brief="bilirubin", charted=("charted_bilirubin",)),
+    "blood_gas": Item(
+        "PaCO₂ and pH",
+        ("paco2", "ph", "bicarbonate"),
+        brief="PaCO₂",
+        charted=(
+            "charted_paco2",
+            "charted_ph",
+        ),
+    ),
     "blood_pressure": Item("Blood pressures of all stays", ("sbp", "dbp", "map"), brief="SBP"),
     "bnp": Item("BNP", ("bnp",), brief="BNP"),
     "bronchodilators": Item(
@@ -63,11 +90,14 @@ ITEMS: dict[str, Item] = {
         "Chest tube and drainage", lists=("chest_drain", "chest_drain_postop"), brief="drain", absent="a chest drain"
     ),
     "chest_imaging": Item("Chest imaging", lists=("chest_imaging",), absent="chest imaging"),
-    "ck_mb": Item("CK-MB and CK", ("ck_mb", "ck")),
-    "creatinine": Item("Creatinine of all stays", ("creatinine",), brief="creatinine"),
+    "ck_mb": Item("CK-MB and CK", ("ck_mb", "ck"), brief="CK-MB"),
+    "creatinine": Item("Creatinine of all stays", ("creatinine",), brief="creatinine", charted=("charted_creatinine",)),
     "cultures": Item("Cultures", lists=("blood_culture", "cultures"), kinds=("micro",), absent="a culture"),
     "diabetic_exam": Item(
-        "Eyes, nerves, feet", lists=("diabetic_damage",), absent="an examination of eyes, nerves or feet"
+        "Eyes, nerves, feet",
+        lists=("diabetic_damage",),
+        absent="an examination of eyes, nerves or feet",
+        note_lists=("diabetic_damage",),
     ),
     "dialysis": Item(
         "Dialysis and its access", lists=("dialysis", "dialysis_chronic"), brief="dialysis", absent="dialysis"
@@ -79,6 +109,11 @@ ITEMS: dict[str, Item] = {
         kinds=("ecg",),
         brief="ECG",
         absent="an ECG",
+        note_lists=(
+            "rhythm_words",
+            "ecg_arrhythmia",
+            "ecg_block",
+        ),
     ),
     "echo": Item("Echocardiography", lists=("echo", "ejection_fraction"), brief="echo", absent="an echocardiogram"),
     "electrolyte_correction": Item(
@@ -88,18 +123,21 @@ ITEMS: dict[str, Item] = {
         "Electrolytes",
         ("sodium", "potassium", "calcium", "calcium_ionized", "magnesium", "phosphate"),
         brief="Na",
+        charted=("charted_sodium",),
     ),
-    "acid_base": Item("Acid and base", ("ph", "bicarbonate", "base_excess"), brief="pH"),
+    "acid_base": Item("Acid and base", ("ph", "bicarbonate", "base_excess"), brief="pH", charted=("charted_ph",)),
     "endoscopy": Item("Endoscopy", lists=("endoscopy",), brief="endoscopy", absent="an endoscopy"),
     "fluid_balance": Item("Fluid balance", lists=("fluid_balance",), absent="a fluid balance"),
     "fluids": Item("Fluid resuscitation", lists=("fluids",), absent="fluid resuscitation"),
     "gcs": Item("Glasgow coma scale", ("gcs_total", "gcs_motor", "gcs_verbal", "gcs_eye"), brief="GCS"),
-    "glucose": Item("Glucose", ("glucose",), brief="glucose"),
-    "haemoglobin": Item("Haemoglobin course", ("hemoglobin", "hematocrit"), brief="haemoglobin"),
+    "glucose": Item("Glucose", ("glucose",), brief="glucose", charted=("charted_glucose",)),
+    "haemoglobin": Item(
+        "Haemoglobin course", ("hemoglobin", "hematocrit"), brief="haemoglobin", charted=("charted_haematocrit",)
+    ),
     "harm": Item("Harm tied to care", lists=("harm",), absent="a harm tied to care"),
     "hba1c": Item("HbA1c", ("hba1c",), brief="HbA1c"),
     "head_imaging": Item("Head imaging", lists=("head_imaging",), absent="head imaging"),
-    "heart_rate": Item("Heart rate", ("heart_rate",), brief="HR"),
+    "heart_rate": Item("Heart rate", ("heart_rate",), brief="HR", charted=("charted_heart_rate",)),
     "history": Item("Named in the record", mentions=True, brief="record"),
     "insulin": Item("Insulin", lists=("insulin",), absent="insulin"),
     "iv_vasodilators": Item(
@@ -111,23 +149,41 @@ ITEMS: dict[str, Item] = {
     "lactate": Item("Lactate", ("lactate",), brief="lactate"),
     "lipid_panel": Item("Lipid panel", lists=("lipid_panel",), absent="a lipid panel"),
     "liver_drugs": Item("Lactulose and rifaximin", lists=("liver_drugs",), absent="lactulose or rifaximin"),
-    "liver_function": Item("INR, albumin, platelets", ("inr", "albumin", "platelets"), brief="INR"),
+    "liver_function": Item(
+        "INR, albumin, platelets", ("inr", "albumin", "platelets"), brief="INR", charted=("charted_albumin",)
+    ),
     "liver_imaging": Item("Liver imaging", lists=("liver_imaging",), absent="liver imaging"),
-    "liver_labs": Item("Bilirubin, ALT, AST", ("bilirubin", "alt", "ast"), brief="bilirubin"),
-    "map": Item("Mean arterial pressure", ("map",), brief="MAP"),
-    "neuro_exam": Item("Neurological examination", lists=("neuro_exam",), absent="a neurological examination"),
+    "liver_labs": Item(
+        "Bilirubin, ALT, AST", ("bilirubin", "alt", "ast"), brief="bilirubin", charted=("charted_bilirubin",)
+    ),
+    "map": Item("Mean arterial pressure", ("map",), brief="MAP", charted=("charted_map",)),
+    "neuro_exam": Item(
+        "Neurological examination",
+        lists=("neuro_exam",),
+        absent="a neurological examination",
+        note_lists=("neuro_exam",),
+    ),
     "oral_hypoglycaemics": Item("Oral diabetes drugs", lists=("oral_hypoglycaemics",), absent="an oral diabetes drug"),
     "osmolality": Item("Osmolality", lists=("osmolality",), absent="an osmolality"),
-    "oxygen": Item("Oxygen", ("fio2", "spo2"), lists=("oxygen",), absent="oxygen therapy"),
-    "oxygenation": Item("PaO₂, FiO₂, SpO₂", ("pao2", "fio2", "spo2"), brief="PaO₂"),
-    "pacing": Item("Pacemaker and pacing", lists=("pacing",), brief="pacing", absent="a pacemaker"),
+    "oxygen": Item("Oxygen", ("fio2", "spo2"), lists=("oxygen",), absent="oxygen therapy", note_lists=("home_oxygen",)),
+    "oxygenation": Item(
+        "PaO₂, FiO₂, SpO₂",
+        ("pao2", "fio2", "spo2"),
+        brief="PaO₂",
+        charted=(
+            "charted_pao2",
+            "charted_fio2",
+        ),
+    ),
+    "pacing": Item(
+        "Pacemaker and pacing", lists=("pacing",), brief="pacing", absent="a pacemaker", note_lists=("pacing",)
+    ),
     "platelets": Item("Platelets", ("platelets",), brief="platelets"),
     "potassium": Item("Potassium", ("potassium",), brief="potassium"),
     "pressors": Item(
         "Vasopressors and inotropes", lists=("vasopressors", "inotropes"), brief="pressor", absent="a vasopressor"
     ),
     "procedures": Item("Procedures and operations", lists=("procedures",), absent="a procedure"),
-    "prophylaxis": Item("Antibiotic prophylaxis", lists=("antibiotic_prophylaxis",), absent="antibiotic prophylaxis"),
     "revascularisation": Item(
         "Stents, bypass, revascularisation",
         lists=("revascularisation",),
@@ -143,14 +199,16 @@ ITEMS: dict[str, Item] = {
     "sputum": Item("Sputum and respiratory cultures", lists=("sputum_culture",), absent="a respiratory culture"),
     "statins": Item("Statins and other lipid drugs", lists=("statins",), brief="statin", absent="a lipid drug"),
     "steroids": Item("Steroids", lists=("steroids",), absent="a steroid"),
-    "stool_emesis": Item("Stool and vomit", lists=("stool_emesis",), absent="blood in stool or vomit"),
+    "stool_emesis": Item(
+        "Stool and vomit", lists=("stool_emesis",), absent="blood in stool or vomit", note_lists=("stool_emesis",)
+    ),
     "stroke_treatment": Item(
         "Thrombolysis and stroke treatment",
         lists=("thrombolysis", "stroke_treatment"),
         brief="treatment",
         absent="thrombolysis",
     ),
-    "temperature": Item("Temperature", ("temperature",), brief="T"),
+    "temperature": Item("Temperature", ("temperature",), brief="T", charted=("charted_temperature",)),
     "transfusion": Item("Red cell transfusion", lists=("transfusion",), brief="transfusion", absent="a transfusion"),
     "troponin": Item("Troponin series", ("troponin_i", "troponin_t"), brief="troponin"),
     "urine": Item("Urine volumes", ("urine_output",), lists=("urine",), absent="urine volumes"),
@@ -158,6 +216,8 @@ ITEMS: dict[str, Item] = {
         "Octreotide and acid suppression", lists=("variceal_drugs",), absent="octreotide or acid suppression"
     ),
     "ventilation": Item("Ventilation", lists=("ventilation", "niv"), brief="ventilation", absent="ventilation"),
-    "wbc": Item("White cells and bands", ("wbc", "bands", "crp"), brief="WBC"),
-    "wound_lines": Item("Wounds, lines, drains", lists=("wound_lines",), absent="a wound or line finding"),
+    "wbc": Item("White cells and bands", ("wbc", "bands", "crp"), brief="WBC", charted=("charted_wbc",)),
+    "wound_lines": Item(
+        "Wounds, lines, drains", lists=("wound_lines",), absent="a wound or line finding", note_lists=("wound_lines",)
+    ),
 }

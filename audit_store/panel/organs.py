@@ -6,6 +6,7 @@ from audit_store.panel.rules import (
     SUPPORTS,
     Answer,
     Limits,
+    amount,
     at,
     beyond,
     named,
@@ -38,11 +39,11 @@ def _at_least(key: str, item: str, channel: str, limit: str, words: str, directi
     @rule(key, item, f"observations.value[{channel}]")
     def ask(view: View, limits: Limits) -> Answer:
         bound = float(getattr(limits, limit))
-        hits = [r for r in view.readings(channel) if _value(r) >= bound]
+        hits = [r for r in view.measured(channel) if _value(r) >= bound]
         if not hits:
             return None
         worst = max(hits, key=_value)
-        return f"{words} {worst.words}{at(worst)} (≥ {bound:g})", direction, refs_of([worst, *hits])
+        return f"{words} {amount(worst)}{at(worst)} (≥ {bound:g})", direction, refs_of([worst, *hits])
 
 
 _at_least("creatinine_organ", "creatinine", "creatinine", "sofa_creatinine", "creatinine")
@@ -100,17 +101,17 @@ def hypercapnia(view: View, limits: Limits) -> Answer:
 @rule("ketoacidosis", "glucose", "observations.value[glucose, ph, bicarbonate]")
 def ketoacidosis(view: View, limits: Limits) -> Answer:
     """Find glucose above 250 mg/dL with pH ≤ 7.30 or bicarbonate ≤ 18 mmol/L within 24 h (ketones to be seen)."""
-    sweet = [g for g in view.readings("glucose") if _value(g) > limits.dka_glucose]
-    acid = [p for p in view.readings("ph") if _value(p) <= limits.dka_ph]
+    sweet = [g for g in view.measured("glucose") if _value(g) > limits.dka_glucose]
+    acid = [p for p in view.measured("ph") if _value(p) <= limits.dka_ph]
     acid += [b for b in view.readings("bicarbonate") if _value(b) <= limits.dka_bicarbonate]
     pairs = [(g, a) for g in sweet for a in acid if _apart(g, a) <= 24]
     if not pairs:
         return None
     glucose, sour = max(pairs, key=lambda p: _value(p[0]))
-    title = view.chart.channel(sour.ref.name).title
+    title = view.chart.channel(sour.ref.name).title if sour.ref.table == "observations" else "pH"
     ketones = view.rows("ketones")
     seen = f"ketones recorded: {named(ketones)}" if ketones else "no record of ketones"
-    words = f"glucose {glucose.words} with {title} {sour.words}; {seen}"
+    words = f"glucose {amount(glucose)} with {title} {amount(sour)}; {seen}"
     return words, SUPPORTS if ketones else NEUTRAL, refs_of([glucose, sour, *ketones])
 
 

@@ -1,6 +1,6 @@
 """Criteria that only ask whether something is on record: evidence rows by name, admission diagnoses, and notes."""
 
-from audit_store.panel.rules import AGAINST, NEUTRAL, SUPPORTS, Answer, Limits, recorded, rule
+from audit_store.panel.rules import AGAINST, NEUTRAL, SUPPORTS, Answer, Limits, named, recorded, refs_of, rule
 from audit_store.panel.view import Mention, View
 
 recorded("pressors_recorded", "pressors", ("vasopressors",), SUPPORTS, "vasopressor recorded")
@@ -103,3 +103,40 @@ def named_elsewhere(view: View, limits: Limits) -> Answer:
     titles = ", ".join(dict.fromkeys(m.visit_title for m in found))
     direction = SUPPORTS if view.persistence == "lifelong" else NEUTRAL
     return f"named in the record of {titles}", direction, [m.ref for m in found]
+
+
+@rule("mate_named", "history", "notes.text")
+def mate_named(view: View, limits: Limits) -> Answer:
+    """Say that this stay's record names the label decided together with this one: the more specific one wins."""
+    found = [
+        m for m in view.mate_mentions() if m.stay_id == view.stay_id and m.span.status in ("affirmed", "historical")
+    ]
+    if not found:
+        return None
+    name = view.chart.label(view.mates[0]).name
+    specific = "with complications" in name.lower()
+    return (
+        f"the record names the other answer ({name}): {_counted(found)}",
+        AGAINST if specific else NEUTRAL,
+        [m.ref for m in found],
+    )
+
+
+def _noted(key: str, item: str, lists: tuple[str, ...], direction: str, words: str) -> None:
+    @rule(key, item, "notes.text")
+    def ask(view: View, limits: Limits) -> Answer:
+        hits = view.note_hits(*lists)
+        return (f"{words}: {named(hits)}", direction, refs_of(hits)) if hits else None
+
+
+_noted("rhythm_noted", "ecg", ("ecg_irregular",), NEUTRAL, "rhythm in the notes")
+_noted("sinus_noted", "ecg", ("ecg_sinus",), NEUTRAL, "sinus rhythm in the notes")
+_noted("pacing_noted", "pacing", ("pacing",), SUPPORTS, "pacing in the notes")
+_noted("blood_noted", "stool_emesis", ("stool_emesis",), SUPPORTS, "in the notes")
+
+
+@rule("ejection_measured", "echo", "review_evidence.value")
+def ejection_measured(view: View, limits: Limits) -> Answer:
+    """Find a charted ejection fraction of 40 % or less."""
+    low = [r for r in view.rows("ejection_fraction") if r.value is not None and 0 < r.value <= limits.ejection]
+    return (f"ejection fraction {low[0].value:.0f} % (≤ {limits.ejection:g})", SUPPORTS, refs_of(low)) if low else None

@@ -7,7 +7,7 @@ infers from what was not measured or not recorded.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from audit_store.panel.view import Reading, RowRef, View
+from audit_store.panel.view import Reading, RowRef, View, number
 
 SUPPORTS, AGAINST, NEUTRAL = "supports", "against", "neutral"
 _REFS_KEPT = 12
@@ -49,6 +49,8 @@ class Limits:
         ISTH major bleeding (2005): ≥ 2 g/dL; within 48 h (ours).
     bnp_low, bnp_high
         ESC 2021: < 100 pg/mL makes heart failure unlikely; > 400 pg/mL, likely (ESC 2008).
+    ejection
+        ESC 2021: ≤ 40 % is a reduced ejection fraction.
     ck_mb
         Upper limit of the usual range, 5 ng/mL.
     ldl
@@ -99,6 +101,7 @@ class Limits:
     haemoglobin_hours: float = 48.0
     bnp_low: float = 100.0
     bnp_high: float = 400.0
+    ejection: float = 40.0
     ck_mb: float = 5.0
     ldl: float = 160.0
     crisis_systolic: float = 180.0
@@ -168,6 +171,11 @@ def at(reading: Reading) -> str:
     return " before unit admission" if reading.hour < 0 else f" at {reading.hour:.0f} h"
 
 
+def amount(reading: Reading) -> str:
+    """Write a value with its unit, whatever table it stands in."""
+    return f"{number(reading.value)} {reading.unit}".strip() if reading.value is not None else reading.words
+
+
 def named(readings: Sequence[Reading], most: int = 3) -> str:
     """Name distinct rows in few words."""
     words = list(dict.fromkeys(reading.words for reading in readings))
@@ -189,13 +197,13 @@ def beyond(key: str, item: str, channel: str, above: bool, limit: str, words: st
 
     def ask(view: View, limits: Limits) -> Answer:
         bound = float(getattr(limits, limit))
-        own = view.readings(channel)
+        own = view.measured(channel)
         hits = [r for r in own if r.value is not None and (r.value > bound if above else r.value < bound)]
         if not hits:
             return None
         worst = (max if above else min)(hits, key=lambda r: r.value or 0.0)
         sign = ">" if above else "<"
-        text = f"{words} {worst.words}{at(worst)} ({sign} {bound:g}), {len(hits)} of {len(own)} measured"
+        text = f"{words} {amount(worst)}{at(worst)} ({sign} {bound:g}), {len(hits)} of {len(own)} measured"
         return text, direction, refs_of([worst, *[h for h in hits if h is not worst]])
 
     RULES[key] = Rule(key, item, f"observations.value[{channel}]", ask)

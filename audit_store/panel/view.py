@@ -4,9 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from audit_store.chart import Chart
-from audit_store.terms import TermSpan, find_terms, list_match
+from audit_store.terms import TermSpan, find_terms, list_match, load_terms, path_of, status_of
 
+CHARTED = {
+    "creatinine": "charted_creatinine",
+    "wbc": "charted_wbc",
+    "temperature": "charted_temperature",
+    "bilirubin": "charted_bilirubin",
+    "glucose": "charted_glucose",
+    "ph": "charted_ph",
+}
+"""Lists of charted values that stand in for a channel that was not measured in a stay, in the channel's unit."""
 WITHHELD_KINDS = ("diagnosis",)
+_STANDS = ("affirmed", "historical")
+_STOPS = (";", ".", "\n", ",", ":")
+_PHRASE = 48
 _SEE_ELSEWHERE = ("see ", "excluding", "for respiratory arrest")
 
 
@@ -77,7 +89,13 @@ class View:
         self.visits = self.chart.visits(self.stay_id)
         self.titles = {visit.stay_id: visit.title for visit in self.visits}
         self.order_known = self.chart.order_known(self.stay_id)
-        self.persistence = self.chart.label(self.label_key).persistence
+        label = self.chart.label(self.label_key)
+        self.persistence = label.persistence
+        self.mates = [
+            key
+            for key in self.chart.label_keys
+            if key != label.key and label.group and self.chart.label(key).group == label.group
+        ]
         stays = [visit.stay_id for visit in self.visits]
         self._evidence = self.chart.evidence(stays, blind=True).to_dict("records")
 
@@ -109,6 +127,13 @@ class View:
             if value == value
         ]
 
+    def measured(self, channel: str) -> list[Reading]:
+        """Return this stay's readings of a channel or, where it has none, the values charted instead (APACHE)."""
+        own = self.readings(channel)
+        if own or channel not in CHARTED:
+            return own
+        return [row for row in self.rows(CHARTED[channel]) if row.value is not None]
+
     def rows(self, *lists: str, elsewhere: bool = False) -> list[Reading]:
         """Return the evidence rows of this stay (or of the others) that belong to any of the lists."""
         found: list[Reading] = []
@@ -130,35 +155,65 @@ class View:
     def mentions(self) -> list[Mention]:
         """Return the label's terms in the notes and in charted findings of all the patient's stays."""
         if self._mentions is None:
-            self._mentions = [
-                Mention(
-                    note.stay_id,
-                    self.titles[note.stay_id],
-                    note.hour,
-                    span,
-                    note.after_cutoff,
-                    RowRef("notes", note.stay_id, note.hour, note.category),
-                )
-                for note in self.chart.notes([visit.stay_id for visit in self.visits])
-                for span in find_terms(note.text, self.label_key, category=note.category)
-                if span.kind != "drug"
-            ] + [
-                Mention(reading.stay_id, reading.visit_title, reading.hour, span, reading.after_cutoff, reading.ref)
-                for elsewhere in (False, True)
-                for reading in self.of_kind("finding", elsewhere)
-                for span in find_terms(reading.text, self.label_key, category=reading.ref.name)
-                if span.kind != "drug"
-            ]
+            self._mentions = self._mentions_of(self.label_key, self.mates)
         return self._mentions
+
+    def mate_mentions(self) -> list[Mention]:
+        """Return, in the same places, terms of the labels that are decided together with this one."""
+        return [mention for mate in self.mates for mention in self._mentions_of(mate, [self.label_key])]
+
+    def note_hits(self, *lists: str) -> list[Reading]:
+        """Return what this stay's notes affirm of the lists, each as the phrase that holds it."""
+        terms = load_terms()
+        found: list[Reading] = []
+        for note in self.chart.notes([self.stay_id]):
+            for key in lists:
+                entry = terms.lists[key]
+                barred = [(m.start(), m.end()) for m in entry.exceptions.finditer(note.text)]
+                for match in entry.pattern.finditer(note.text):
+                    if any(a < match.end() and match.start() < b for a, b in barred):
+                        continue
+                    if status_of(note.text, match.start(), match.end(), terms, note.category) not in _STANDS:
+                        continue
+                    ref = RowRef("notes", note.stay_id, note.hour, note.category)
+                    words = _phrase_around(note.text, match.start(), match.end())
+                    title = self.titles[note.stay_id]
+                    found.append(Reading(note.stay_id, title, note.hour, None, "", words, note.after_cutoff, ref))
+        return list({(r.ref, r.words): r for r in found}.values())
 
     def admission_terms(self) -> list[tuple[Reading, TermSpan]]:
         """Return this stay's admission diagnoses that name the label, with the term."""
         return [
-            (reading, span)
+            (reading, spans[0])
             for reading in self.of_kind("admission_diagnosis")
             if not _answered_no(reading)
-            for span in find_terms(_without_asides(reading.words), self.label_key)[:1]
-            if span.kind != "drug"
+            for spans in [self._terms(_without_asides(reading.words), "", self.label_key, self.mates)]
+            if spans
+        ]
+
+    def _terms(self, text: str, category: str, label_key: str, mates: Sequence[str]) -> list[TermSpan]:
+        """Terms that name the label, without those that lie within a longer term of a label decided with it."""
+        spans = [span for span in find_terms(text, label_key, category=category) if span.kind != "drug"]
+        longer = [span for mate in mates for span in find_terms(text, mate, category=category)] if spans else []
+        return [
+            span
+            for span in spans
+            if not any(m.start <= span.start and span.end <= m.end and len(m.text) > len(span.text) for m in longer)
+        ]
+
+    def _mentions_of(self, label_key: str, mates: Sequence[str]) -> list[Mention]:
+        places = [
+            (note.text, note.category, note.after_cutoff, RowRef("notes", note.stay_id, note.hour, note.category))
+            for note in self.chart.notes([visit.stay_id for visit in self.visits])
+        ] + [
+            (reading.words, reading.ref.name, reading.after_cutoff, reading.ref)
+            for elsewhere in (False, True)
+            for reading in self.of_kind("finding", elsewhere)
+        ]
+        return [
+            Mention(ref.stay_id, self.titles[ref.stay_id], ref.hour, span, late, ref)
+            for text, category, late, ref in places
+            for span in self._terms(text, category, label_key, mates)
         ]
 
     def source_has_list(self, key: str) -> bool:
@@ -191,7 +246,8 @@ def _text(value: object) -> str:
 
 def _reading(row: dict[object, object], words: str, titles: dict[int, str]) -> Reading:
     stay, hour, value = int(str(row["stay_id"])), _float(row["hour"]), _float(row["value"])
-    name, text = str(row["name"]), _text(row["text"])
+    name = str(row["name"])
+    text = "" if path_of("", _text(row["text"])) else _text(row["text"])
     return Reading(
         stay,
         titles[stay],
@@ -213,7 +269,7 @@ def _float(value: object) -> float | None:
 
 def _own_words(row: dict[object, object]) -> str:
     name, text = str(row["name"]), _text(row["text"])
-    if not text or text.lower() in name.lower():
+    if not text or text.lower() in name.lower() or path_of(name, text):
         return name
     return text if row["kind"] == "admission_diagnosis" and name.lower() == "admission diagnosis" else f"{name}: {text}"
 
@@ -221,6 +277,13 @@ def _own_words(row: dict[object, object]) -> str:
 def _answered_no(reading: Reading) -> bool:
     last = reading.ref.name.replace(":", "|").rsplit("|", 1)[-1].strip().lower()
     return last in ("no", "none", "unknown") or reading.text.strip().lower() in ("no", "none", "unknown")
+
+
+def _phrase_around(text: str, start: int, end: int) -> str:
+    """Return the words between the nearest stops on either side, at most `_PHRASE` of them beside the term."""
+    left = max([text.rfind(stop, 0, start) + 1 for stop in _STOPS] + [start - _PHRASE])
+    right = min([place for stop in _STOPS if (place := text.find(stop, end)) >= 0] + [end + _PHRASE, len(text)])
+    return " ".join(text[left:right].split())
 
 
 def _without_asides(words: str) -> str:

@@ -1,6 +1,7 @@
 """Finding a label's terms in notes, and names of a list in review evidence."""
 
 import functools
+import re
 from dataclasses import dataclass
 
 from audit_store.terms.lexicon import NameList, Terms, load_terms
@@ -59,21 +60,29 @@ def find_terms(text: str, label_key: str, terms: Terms | None = None, category: 
     ]
 
 
-def _denied(name: str) -> bool:
-    """Whether a path's last part answers its question with no."""
-    return "|" in name and name.rsplit("|", 1)[1].strip().lower() in _NOTHING
+def path_of(name: str, text: str) -> str:
+    """Return the path that files a row ("organ › problem › treatment") where its text or name is one, else nothing."""
+    return next((words for words in (text, name) if "›" in words or "|" in words), "")
+
+
+def _denied(name: str, path: str) -> bool:
+    """Whether a path's last step, or the answer in a name, is no."""
+    last = re.split(r"[|›]", path)[-1] if path else name.rsplit(":", 1)[-1]
+    return last.strip().lower() in _NOTHING
 
 
 @functools.lru_cache(maxsize=65_536)
 def _names(key: str, name: str, text: str, terms_id: int) -> str:
     terms = _REGISTER[terms_id]
     entry: NameList = terms.lists[key]
-    if _denied(name):
+    path = path_of(name, text)
+    if _denied(name, path):
         return ""
-    if not entry.exceptions.search(name):
-        match = entry.pattern.search(name)
-        if match:
-            return _short(name, match.start())
+    filed = path or name
+    if entry.exceptions.search(filed) is None and (entry.pattern.search(filed) or entry.pattern.search(name)):
+        return _short(name)
+    if path:
+        return ""
     barred = [(m.start(), m.end()) for m in entry.exceptions.finditer(text)]
     for match in entry.pattern.finditer(text):
         if any(a < match.end() and match.start() < b for a, b in barred):
@@ -94,22 +103,19 @@ def list_match(key: str, name: str, text: str | None, terms: Terms | None = None
     key
         Name of the list.
     name, text
-        The row's; a match in the name counts unless the name holds an exception, a match in the text counts where
-        the text affirms it.
+        The row's; a match in the name, or in the path that files it, counts unless that holds an exception; a match
+        in another text counts where the text affirms it.
 
     Returns
     -------
-    The shortest end of a path ("a|b|c") that holds the match, or the row's name with the words found in its text.
+    The row's name, without what only files it away, or with the words found in its text.
     """
     terms = terms or load_terms()
     _REGISTER.setdefault(id(terms), terms)
     return _names(key, name, text or "", id(terms))
 
 
-def _short(name: str, place: int) -> str:
-    """Return the path from the part that holds `place` to its end, without what only files it away."""
-    for mark in ("|",):
-        if mark in name:
-            head = name.rfind(mark, 0, place) + 1
-            return name[head:].replace(mark, ", ").strip(" ,")
-    return name.strip()
+def _short(name: str) -> str:
+    """Return a name without the first steps of a path, which only file it away."""
+    steps = [step.strip() for step in re.split(r"[|›]", name) if step.strip()]
+    return ", ".join(steps[2:] if len(steps) > 2 else steps[-1:]) or name

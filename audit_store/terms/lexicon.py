@@ -68,11 +68,11 @@ class Terms:
 
 
 def phrase(text: str) -> str:
-    """Write a phrase as a regular expression: spaces and hyphens interchange, a trailing * takes any ending."""
+    """Write a phrase as a regular expression: space and hyphen interchange, | is a path's step, a final * any end."""
     body = text.strip()
     open_end = body.endswith("*")
     pieces = [re.escape(piece) for piece in re.split(r"[\s\-]+", body.rstrip("*")) if piece]
-    core = r"[\s\-]+".join(piece.replace(r"\*", r"[^.;\n]*?") for piece in pieces)
+    core = r"[\s\-]+".join(piece.replace(r"\|", r"\s*[|›]\s*") for piece in pieces)
     left = r"(?<!\w)" if re.match(r"\w", body) else ""
     right = r"[\w\-]*" if open_end else (r"(?!\w)" if re.search(r"\w$", body) else "")
     return f"{left}{core}{right}"

@@ -1,9 +1,9 @@
 """What a note says about a term it holds: affirmed, negated, of the family, uncertain, or of the past.
 
 A cue works forward to the end of its sentence or to a word that turns it (NegEx, Chapman et al., J Biomed Inform
-2001;34:301; family, history and hypothesis after ConText, Harkema et al. 2009), at most `Scope` words far. Departures: a section's
-heading sets family or history for all its lines; "cannot be ruled out" and its kin outrank "ruled out"; an answer
-right behind a colon or dash ("COPD: no") negates.
+2001;34:301; family, history and hypothesis after ConText, Harkema et al. 2009), at most `Scope` words far.
+Departures: a section's heading sets family or history for all its lines; "cannot be ruled out" and its kin outrank
+"ruled out"; an answer right behind a colon or dash ("COPD: no") negates.
 """
 
 import re
