@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from sklearn.mixture import GaussianMixture
 
 from core.errors import ConfigError
+from core.selection.expectation import Fit, fit_batch
 from core.selection.groups import Ranges, fit_ranges, normalise, weigh
-from core.selection.mixture import MixtureConfig, fit_batch, fit_mixtures, starting_point
+from core.selection.mixture import MixtureConfig, fit_mixtures, starting_point
 from tests.core.naive import selection as naive
 
 TIGHT = MixtureConfig(tolerance=1e-9, max_iterations=2000)
@@ -19,6 +20,11 @@ def two_bumps(seed: int, n: int = 400, levels: int | None = 40) -> np.ndarray:
     noisy = rng.random(n) < rng.uniform(0.15, 0.5)
     x = np.clip(np.where(noisy, rng.normal(0.72, 0.12, n), rng.normal(0.25, 0.09, n)), 0, 1)
     return x if levels is None else np.round(x * levels) / levels
+
+
+def fitted(groups, start, config: MixtureConfig) -> Fit:
+    options = {name: getattr(config, name) for name in ("tolerance", "max_iterations", "variance_floor")}
+    return fit_batch(groups, *start, **options)
 
 
 def library(x: np.ndarray, mean, variance, weight, config: MixtureConfig) -> GaussianMixture:
@@ -49,7 +55,7 @@ def test_a_fit_equals_scikit_learns_from_the_same_start(levels, init):
     x = two_bumps(7, levels=levels)
     group = weigh(x)
     start = starting_point([group], config)
-    fit = fit_batch([group], *start, config)
+    fit = fitted([group], start, config)
     model = library(x, *(a[:, 0] for a in start), config)
     assert fit.iterations[0] == model.n_iter_
     same_as_library(fit, model)
@@ -62,7 +68,7 @@ def test_a_batch_of_groups_equals_each_fitted_alone_by_scikit_learn(seed, levels
     samples = [two_bumps(seed + k, n=60 + 90 * k, levels=levels) for k in range(3)]
     groups = [weigh(x) for x in samples]
     start = starting_point(groups, config)
-    fit = fit_batch(groups, *start, config)
+    fit = fitted(groups, start, config)
     assume((fit.variance > 1e-4).all())  # the floor, which scikit-learn adds instead of holding, plays no part
     for k, x in enumerate(samples):
         same_as_library(fit, library(x, *(a[:, k] for a in start), config), k)
@@ -75,7 +81,7 @@ def test_distinct_values_give_what_the_textbook_iteration_gives_value_by_value(s
     x = two_bumps(seed, n=80, levels=20)
     group = weigh(x)
     start = starting_point([group], config)
-    fit = fit_batch([group], *start, config)
+    fit = fitted([group], start, config)
     assume((fit.variance > 1e-4).all())
     mean, variance, weight = naive.expectation_maximisation(
         x.tolist(), *(a[:, 0].tolist() for a in start), config.tolerance, config.max_iterations
