@@ -168,7 +168,8 @@ def page(
         values,
     )
     frame: pd.DataFrame = found.to_pandas()
-    frame["label_group"] = [str(group) if isinstance(group, str) else None for group in frame["label_group"]]
+    groups = [str(group) if isinstance(group, str) else None for group in frame["label_group"]]
+    frame["label_group"] = pd.Series(groups, index=frame.index, dtype=object)  # a text column would make None a NaN
     keys = [
         round_file.label_groups[group] if group is not None else (str(key),)
         for group, key in zip(frame["label_group"], frame["label_key"], strict=True)
