@@ -1,5 +1,6 @@
 """What a training run tells whoever watches it."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -39,3 +40,16 @@ class Silent:
 
     def finish(self) -> None:
         """Say nothing."""
+
+
+def in_quarters(progress: Progress) -> Callable[[str, int, int], None]:
+    """Turn many calls of (what, done, in all) into a stage at each quarter of the way."""
+    told: dict[str, int] = {}
+
+    def tell(what: str, done: int, total: int) -> None:
+        quarter = 4 * done // max(total, 1)
+        if quarter > told.get(what, 0):
+            told[what] = quarter
+            progress.stage(f"{what}: {done:,} of {total:,}")
+
+    return tell

@@ -6,6 +6,7 @@ import resource
 import shutil
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,31 @@ import pyarrow.parquet as pq
 import torch
 
 from core.cohort.tensors import save_preprocessing
-from core.evidence import attribution_mode, explain
+from core.evidence import EVIDENCE, attribution_mode, explain
 from core.fileio import sync_directory
 from core.models.miracl import Batch, MiraclModel
-from core.progress import Progress
+from core.progress import Progress, in_quarters
 from core.round_tables import EPOCH, Round, default_budget, detector_table, label_table, mixture_table, pair_table
 
 SCHEMA_VERSION = 1
 _MEGABYTE_KB = 1024
 
 
-def evidence_table(made: Round, pairs: pa.Table, model: MiraclModel, place: torch.device) -> pa.Table:
-    """Table ``evidence``: what moved the probability of the flagged pairs, most suspect first."""
+def can_explain() -> bool:
+    """Whether attribution is installed; training does without it."""
+    return find_spec("captum") is not None
+
+
+def evidence_table(
+    made: Round, pairs: pa.Table, model: MiraclModel, place: torch.device, progress: Progress
+) -> pa.Table:
+    """Table ``evidence``: what moved the probability of the flagged pairs, most suspect first.
+
+    It is empty where Captum is not installed (a machine that only trains), and ``round.json`` says so.
+    """
+    if not can_explain():
+        progress.stage("no evidence: captum is not installed")
+        return EVIDENCE.empty_table()
     flagged = pairs.filter(pairs["flagged"]).sort_by("suspicion_rank")
     rows = np.searchsorted(np.asarray(made.packed.stay_ids), flagged["stay_id"].to_numpy())
     labels = flagged["label_id"].to_numpy().astype(np.int64)
@@ -39,7 +53,9 @@ def evidence_table(made: Round, pairs: pa.Table, model: MiraclModel, place: torc
         return logits
 
     with attribution_mode(model):
-        return explain(made.cohort, made.packed, rows.astype(np.int64), labels, forward, place)
+        return explain(
+            made.cohort, made.packed, rows.astype(np.int64), labels, forward, place, progress=in_quarters(progress)
+        )
 
 
 def round_record(made: Round, place: torch.device, budget: int) -> dict[str, Any]:
@@ -66,6 +82,7 @@ def round_record(made: Round, place: torch.device, budget: int) -> dict[str, Any
         "seconds": round(sum(row["seconds"] for row in made.epochs), 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE_KB, 1),
         "budget": budget,
+        "evidence": can_explain(),
         "stays_without_either": made.packed.without_either,
         "schema_version": SCHEMA_VERSION,
     }
@@ -99,7 +116,7 @@ def write_round(
         "pair": pairs,
         "mixture": mixture_table(made.selection.mixtures),
         "epoch": pa.Table.from_pylist(made.epochs, schema=EPOCH),
-        "evidence": evidence_table(made, pairs, model, place),
+        "evidence": evidence_table(made, pairs, model, place, progress),
         "detector_score": detector_table(made),
     }
     for name, table in tables.items():

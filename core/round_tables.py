@@ -117,20 +117,19 @@ def pair_table(made: Round, budget: int) -> pa.Table:
     score = selection.score[rows, labels]
     partition = selection.partition[rows, labels]
     ranks = choose_flags(error, score, labels, pairs.member[rows, labels], budget, made.config.review.label_share)
-    names = np.array(PARTITIONS)[partition]
-    order = np.lexsort((rows, -score, -error, names, labels))
-    rows, labels, observed, corrected, error, score, ranks, names = (
-        a[order] for a in (rows, labels, observed, corrected, error, score, ranks, names)
+    by_name = np.argsort(np.argsort(PARTITIONS)).astype(np.uint8)  # place of each code's name in the alphabet
+    order = np.lexsort((rows, -score, -error, by_name[partition], labels))
+    rows, labels, observed, corrected, error, score, ranks, partition = (
+        a[order] for a in (rows, labels, observed, corrected, error, score, ranks, partition)
     )
     fused, series, note = (made.probability[k][rows, labels] for k in range(3))
-    splits = np.array(["train", "test"])[np.asarray(packed.is_test)[rows].astype(int)]
-    directions = np.array(["false_negative", "false_positive"])[observed]
+    of_test = np.asarray(packed.is_test)[rows]
     return pa.table(
         {
             "stay_id": pa.array(np.asarray(packed.stay_ids)[rows], pa.int64()),
             "patient_id": pa.array(np.asarray(packed.patient_ids)[rows], pa.int64()),
             "visit": pa.array(np.asarray(packed.visit)[rows], pa.int32()),
-            "split": pa.array(splits, pa.string()),
+            "split": _words(("train", "test"), of_test),
             "label_id": pa.array(labels.astype(np.int16)),
             "observed": pa.array(observed),
             "given": pa.array(pairs.base[rows, labels]),
@@ -141,17 +140,22 @@ def pair_table(made: Round, budget: int) -> pa.Table:
             "difficulty": pa.array(selection.difficulty[rows, labels], pa.float32()),
             "selection_score": pa.array(score, pa.float32()),
             "uncertainty": pa.array(selection.uncertainty[rows, labels], pa.float32()),
-            "partition": pa.array(names, pa.string()),
+            "partition": _words(PARTITIONS, partition),
             "eligible": pa.array(made.eligible[rows, labels]),
             "corrected": pa.array(corrected, pa.float32()),
             "suggested": pa.array((corrected >= SUGGESTS_PRESENT).astype(np.uint8)),
             "flagged": pa.array(ranks > 0),
-            "direction": pa.array(directions, pa.string()),
+            "direction": _words(("false_negative", "false_positive"), observed),
             "error_probability": pa.array(error, pa.float32()),
             "suspicion_rank": pa.array(ranks, mask=ranks == 0),
             "history": _histories(made.history, rows, labels),
         }
     )
+
+
+def _words(words: tuple[str, ...], codes: np.ndarray) -> pa.Array:
+    """Spell out each code."""
+    return pa.array(words, pa.string()).take(pa.array(codes.astype(np.int32)))
 
 
 def _histories(history: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> pa.Array:
@@ -246,7 +250,7 @@ def detector_table(made: Round) -> pa.Table:
             {
                 "stay_id": stays,
                 "label_id": label_ids,
-                "detector": pa.array([name] * 1, pa.string()).take(pa.array(np.zeros(len(rows), np.int32))),
+                "detector": _words((name,), np.zeros(len(rows), np.uint8)),
                 "score": pa.array(np.asarray(score)[rows, labels], pa.float32()),
             }
         )

@@ -27,7 +27,7 @@ from core.locks import Pairs, lay_on_pairs, locks_digest
 from core.metrics.ranking import ranking_metrics
 from core.models.losses import contrastive, masked_bce
 from core.models.miracl import Batch, MiraclModel, Output
-from core.progress import Progress, Silent
+from core.progress import Progress, Silent, in_quarters
 from core.round_output import write_round
 from core.round_tables import Round
 from core.run_folder import claim, holding, identity_digest, write_log
@@ -114,7 +114,7 @@ def train_round(
         if (run_dir / "out").is_dir():
             return run_dir / "out"
         watch.stage("packing series and notes")
-        packed = pack_cohort(cohort, config.tensors, cache_dir or run_dir / "cache")
+        packed = pack_cohort(cohort, config.tensors, cache_dir or run_dir / "cache", in_quarters(watch))
         pairs = lay_on_pairs(packed, locks)
         return _train(cohort, packed, run_dir, config, identity, pairs, place, budget, watch, should_stop)
 

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.cohort.store import Cohort, open_cohort, write_cohort
 from core.cohort.tensors import pack_cohort
@@ -25,6 +27,7 @@ from core.locks import lay_on_pairs, locks_digest
 from core.metrics.audit import detection
 from core.models.miracl import Batch, MiraclModel
 from core.progress import Silent
+from core.round_tables import choose_flags
 from core.training import choose_device, objective, train_round
 
 from .conftest import manifest_fields
@@ -169,6 +172,7 @@ torch.set_num_threads(1)
 from core.cohort.store import open_cohort
 from core.config import TrainConfig
 from core.progress import Silent
+from core.round_tables import choose_flags
 from core.training import train_round
 
 class Killer(Silent):
@@ -500,6 +504,37 @@ def test_the_other_presets_train(preset: str, cohort: Cohort, tmp_path: Path) ->
     assert out is not None
     last = pq.read_table(out / "epoch.parquet").to_pylist()[-1]
     assert (last["loss_series_head"] > 0) == (preset == "released")
+
+
+def test_a_machine_without_captum_trains_and_says_that_there_is_no_evidence(
+    cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.round_output.find_spec", lambda _: None)
+    out = train_round(cohort, tmp_path / "run", quick(**{"optim.epochs": 2}), round_id=1)
+    assert out is not None
+    assert pq.read_table(out / "evidence.parquet").num_rows == 0
+    assert json.loads((out / "round.json").read_text())["evidence"] is False
+
+
+def naive_flags(error: Any, score: Any, label: Any, candidate: Any, budget: int, share: float) -> list[int]:
+    taken: dict[int, int] = {}
+    order = sorted((i for i in range(len(error)) if candidate[i]), key=lambda i: (-error[i], -score[i], i))
+    chosen = []
+    for i in order:
+        if len(chosen) < budget and taken.get(label[i], 0) < max(1, int(share * budget + 1e-9)):
+            taken[label[i]] = taken.get(label[i], 0) + 1
+            chosen.append(i)
+    return [chosen.index(i) + 1 if i in chosen else 0 for i in range(len(error))]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 60), st.integers(1, 40), st.sampled_from((0.0, 0.1, 0.5, 1.0)), st.integers(0, 10_000))
+def test_flags_equal_a_walk_down_the_sorted_pairs(n: int, budget: int, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    error, score = rng.integers(0, 4, (2, n)).astype(np.float32) / 4
+    label, candidate = rng.integers(0, 5, n), rng.random(n) < 0.7
+    found = choose_flags(error, score, label, candidate, budget, share)
+    assert found.tolist() == naive_flags(error, score, label, candidate, budget, share)
 
 
 def test_devices_are_chosen_by_name() -> None:
