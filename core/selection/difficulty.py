@@ -146,6 +146,13 @@ def _rank_by_comparing(columns: np.ndarray) -> np.ndarray:
     return rank
 
 
+def effective_alpha(counted: int, config: SelectionConfig, alpha: float | None = None) -> float:
+    """α that an epoch uses: 1 as long as D has fewer than two epochs behind it (A.11 row 10)."""
+    if counted < LEAST_EPOCHS:
+        return 1.0
+    return config.alpha if alpha is None else alpha
+
+
 def selection_metric(
     rank: Int[np.ndarray, "stays labels"],
     difficulty: Float[np.ndarray, "stays labels"],
@@ -175,9 +182,7 @@ def selection_metric(
     ndarray
         float32; in [0, 1] for `fixed` and `global` scales.
     """
-    weight = config.alpha if alpha is None else alpha
-    if counted < LEAST_EPOCHS:
-        weight = 1.0
+    weight = effective_alpha(counted, config, alpha)
     positive = observed != 0
     suspicion = _rank_suspicion(rank, positive, member, config)
     hard = _scaled_difficulty(difficulty, member, counted, config)

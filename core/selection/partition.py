@@ -7,7 +7,7 @@ import numpy as np
 
 from core.errors import ConfigError
 from core.hints import Bool, Float, Int, UInt8
-from core.selection.difficulty import SelectionConfig, pair_loss, rank_within_stay, selection_metric
+from core.selection.difficulty import SelectionConfig, effective_alpha, pair_loss, rank_within_stay, selection_metric
 from core.selection.dynamics import LearningDynamics
 from core.selection.groups import by_class, normalise, normalise_groups, ranges_of, weigh_groups
 from core.selection.mixture import MixtureConfig, Mixtures, fit_weighted
@@ -182,5 +182,5 @@ def select(
         uncertainty=grade,
         partition=partition(score, observed, mixtures, locked),
         mixtures=mixtures,
-        alpha=selection.alpha if alpha is None else alpha,
+        alpha=effective_alpha(dynamics.counted, selection, alpha),
     )

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,14 @@ import pyarrow.parquet as pq
 
 from core.correction.cooccurrence import FilterConfig, cooccurrence, negative_filter
 from core.correction.relabel import CorrectionConfig, corrected_labels, predicted_labels
+from core.errors import ConfigError
 from core.noise.injection import NoiseConfig, inject
 from core.selection.difficulty import SelectionConfig
 from core.selection.dynamics import LearningDynamics, correct_predictions
 from core.selection.mixture import MixtureConfig
 from core.selection.partition import select
+
+PLAIN = Path(__file__).parents[2] / "tests" / "core" / "naive" / "selection.py"
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,19 @@ def ours(load: Workload, config: SelectionConfig, mixture: MixtureConfig) -> lis
     return rows
 
 
+def plain_module() -> Any:
+    """Load the restatement from the project's tests, wherever the command is run."""
+    spec = spec_from_file_location("plain_selection", PLAIN)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"the plain restatement at {PLAIN.name}", "no such file", "measure in a copy of the project")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def plain(load: Workload) -> dict[str, float]:
     """Seconds of the last epoch's plain restatement: loops on a subsample, scaled, and library fits on all pairs."""
-    from tests.core.naive import selection as naive
-
+    naive = plain_module()
     data = invented(load)
     observed = data.observed
     some = slice(0, min(load.plain_stays, load.stays))
@@ -198,8 +211,10 @@ def run(
     for config in (SelectionConfig(), SelectionConfig(metric="loss")):
         for repeat in range(repeats):
             rows += [{"repeat": repeat, **row} for row in ours(load, config, MixtureConfig())]
-    by_loops = plain(load) if with_plain else {}
+    by_loops = plain(load) if with_plain and PLAIN.is_file() else {}
     table = _table(load, rows, by_loops)
+    if with_plain and not by_loops:
+        table += "\n\nPlain restatement left out: it lies in the project's tests, which this install lacks."
     print(table)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)

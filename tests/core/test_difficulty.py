@@ -111,6 +111,20 @@ def test_with_a_single_epoch_only_the_rank_counts():
     assert not only[observed == 0].any()  # nothing is known of the negatives yet
 
 
+@pytest.mark.parametrize("mode", ["class_oriented", "raw"])
+def test_with_a_single_label_the_rank_says_nothing(mode):
+    one = np.ones((3, 1), np.int16)
+    observed = np.array([[0], [1], [1]], np.uint8)
+    config = SelectionConfig(alpha=1.0, rank_mode=mode)
+    assert not selection_metric(one, one.astype(np.float32), observed, observed == 1, 4, config).any()
+
+
+def test_without_members_a_global_scale_still_gives_numbers():
+    p, observed, member, D = invented(4)
+    config = SelectionConfig(scale="global")
+    assert np.isfinite(selection_metric(rank_within_stay(p), D, observed, np.zeros_like(member), 4, config)).all()
+
+
 def test_events_are_scaled_by_their_own_bound():
     p, observed, member, _ = invented(2)
     D = np.random.default_rng(2).integers(-1, 2, p.shape).astype(np.float32)

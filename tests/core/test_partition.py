@@ -207,3 +207,8 @@ def test_a_moving_alpha_is_used_and_kept(data):
     found = selected(data, SelectionConfig(alpha=0.2, alpha_final=0.8), alpha=0.8)
     assert found.alpha == 0.8
     np.testing.assert_array_equal(found.score, selected(data, SelectionConfig(alpha=0.8)).score)
+
+
+def test_the_alpha_that_is_kept_is_the_one_used_while_difficulty_has_too_few_epochs(data):
+    first = Planted(data.truth, data.observed, data.probability[:1], data.member)
+    assert selected(first, SelectionConfig()).alpha == 1.0
