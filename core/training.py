@@ -199,7 +199,7 @@ def _train(
             predicted = predicted_labels(
                 probability, heads[0], heads[1], packed.has_series, packed.has_note, config.correction
             )
-            state.corrected = corrected_labels(                                                           # 8
+            state.corrected = corrected_labels(  # 8
                 pairs.base, predicted, selection.uncertainty, pairs.observed, eligible, pairs.member,
                 previous=state.corrected if correcting else None, config=config.correction,
             )  # fmt: skip
@@ -305,10 +305,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def _eligible(pairs: Pairs, config: TrainConfig) -> np.ndarray:
-    """Z⁻, from the labels as far as they are known; constant over a round."""
+    """Z⁻ from the labels as far as they are known, and every observed positive; constant over a round."""
     of_training = pairs.stated & pairs.training[:, None]
     counts = cooccurrence(pairs.known, of_training)
-    return negative_filter(pairs.known, pairs.stated, pairs.member, counts, config.filter)
+    return negative_filter(pairs.known, pairs.stated, pairs.member, counts, config.filter) | (pairs.observed == 1)
 
 
 def _select(state: State, pairs: Pairs, eligible: np.ndarray, config: TrainConfig, epoch: int) -> Selection:

@@ -289,6 +289,7 @@ def test_locked_pairs_are_given_as_decided_and_never_corrected_or_flagged(
     assert not both["flagged"][locked].any()
     assert (both["uncertainty"][locked] == 0).all()
     assert (both["observed"][locked] == 1 - both["value"][locked]).all()  # what was recorded stays on record
+    assert both["eligible"][both["observed"] == 1].all()
     assert (both["given"][unsure] == 0.5).all()
     assert both["partition"][unsure].isin(["clean", "uncertain", "noisy"]).all()
     others = both["locked"].isna()
