@@ -308,7 +308,8 @@ def _eligible(pairs: Pairs, config: TrainConfig) -> np.ndarray:
     """Z⁻ from the labels as far as they are known, and every observed positive; constant over a round."""
     of_training = pairs.stated & pairs.training[:, None]
     counts = cooccurrence(pairs.known, of_training)
-    return negative_filter(pairs.known, pairs.stated, pairs.member, counts, config.filter) | (pairs.observed == 1)
+    eligible = negative_filter(pairs.known, pairs.stated, pairs.member, counts, config.filter)
+    return np.asarray(eligible | (pairs.observed == 1))
 
 
 def _select(state: State, pairs: Pairs, eligible: np.ndarray, config: TrainConfig, epoch: int) -> Selection:
