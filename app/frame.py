@@ -14,7 +14,8 @@ def trouble(error: Exception) -> None:
     """The page for what can't be opened: one line and what to do."""
     line = escape(session.in_words(error))
     st.html(f'<section class="empty-page" role="alert"><h2>This page can\'t be shown</h2><p>{line}</p></section>')
-    st.button("Try again", key="again", type="primary")
+    with st.container(horizontal=True, horizontal_alignment="center"):
+        st.button("Try again", key="again", type="primary")
 
 
 def top_bar(pages: dict[str, Any], person: Person) -> None:

@@ -18,7 +18,7 @@ PAGES: dict[str, tuple[str, Callable[[], None]]] = {
 
 def main() -> None:
     """Draw the page asked for; the sign-in page in its place while nobody is signed in."""
-    st.set_page_config(page_title="MIRACL Audit", page_icon=":material/fact_check:", layout="wide")
+    st.set_page_config(page_title="MIRACL Audit", page_icon=theme.icon(), layout="wide")
     st.html(theme.style_sheet())
     pages = {
         name: st.Page(guarded(render), title=title, url_path=name, default=name == "queue")

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -148,7 +149,9 @@ def in_words(error: Exception) -> str:
     if isinstance(error, StoreError):
         todo = error.todo[:1].upper() + error.todo[1:]
         return f"Needed {error.expected}, but found {error.came}. {todo}."
-    log.error("a screen failed: %s", type(error).__name__)
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{Path(f.filename).name}:{f.lineno}" for f in reversed(frames[-4:]))
+    log.error("a screen failed: %s at %s", type(error).__name__, places)
     return "The store did not answer. Nothing was written. Try again; if it stays so, tell whoever runs this server."
 
 

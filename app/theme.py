@@ -82,6 +82,15 @@ def contrast(foreground: str, background: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+def icon() -> str:
+    """The page's own mark, drawn here: a named icon would be fetched from the internet."""
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 32 32">'
+        f'<rect width="32" height="32" rx="6" fill="{TEAL}"/>'
+        f'<path d="M7 17l6 6 12-14" fill="none" stroke="{CARD}" stroke-width="4"/></svg>'
+    )
+
+
 def style_sheet() -> str:
     """The style sheet with the palette's names filled in."""
     sheet = Path(__file__).with_name("style.css").read_text(encoding="utf-8")

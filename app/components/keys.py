@@ -88,7 +88,7 @@ def answer_bar(
         st.button("Undo", key="undo", shortcut="U", type="tertiary", on_click=on_undo, args=(token,))
         st.button("Previous", key="previous", shortcut="K", type="tertiary", on_click=on_move, args=(token, -1))
         st.button(
-            "Keep and go on" if sheet.answered else "Next",
+            "Keep, next" if sheet.answered else "Next",
             key="next",
             shortcut="J",
             type="primary" if sheet.answered else "tertiary",

@@ -6,6 +6,7 @@ dotted line above the words and is named so.
 
 from collections.abc import Sequence
 from html import escape
+from itertools import groupby
 
 import streamlit as st
 
@@ -22,19 +23,15 @@ WORDS = {
 }
 
 
-def segment_html(segment: Segment) -> str:
-    """One piece of a note, escaped, with its standing as a class."""
-    text = escape(segment.text)
-    if segment.kind != "plain":
-        text = f'<span class="term {escape(segment.kind)}">{text}</span>'
-    if segment.marked:
-        text = f'<mark class="model">{text}</mark>'
-    return text
-
-
 def body_html(pieces: Sequence[Segment]) -> str:
-    """A run of pieces, line breaks kept by the style sheet."""
-    return "".join(segment_html(piece) for piece in pieces)
+    """A run of pieces, escaped; a term that a model mark cuts in two stays one term."""
+    parts = []
+    for kind, run in groupby(pieces, key=lambda piece: piece.kind):
+        inner = "".join(
+            f'<mark class="model">{escape(piece.text)}</mark>' if piece.marked else escape(piece.text) for piece in run
+        )
+        parts.append(inner if kind == "plain" else f'<span class="term {escape(kind)}">{inner}</span>')
+    return "".join(parts)
 
 
 def when(hour: float | None) -> str:

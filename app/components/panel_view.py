@@ -9,6 +9,7 @@ from audit_store.panel import PanelItem, PanelResult, PanelValue
 DIRECTIONS = {"supports": ("▲", "for"), "against": ("▽", "against"), "neutral": ("", "")}
 MISSING = ("not recorded for this stay", "not in this data")
 SHOWN_VALUES = 40
+LATE = "some of it after the model's cut-off"
 
 
 def _when(hour: float | None) -> str:
@@ -36,8 +37,8 @@ def item_html(item: PanelItem) -> str:
     missing = item.status in MISSING
     text = escape(item.text if item.text or not missing else item.status)
     side = f'<span class="side {item.direction}"><span aria-hidden="true">{sign}</span> {word}</span>' if word else ""
-    late = '<span class="tag" title="after the model\'s cut-off">after the cut-off</span>' if item.after_cutoff else ""
-    line = f'<span class="name">{escape(item.title)}</span><span class="text">{text} {late}</span>{side}'
+    late = f' <span class="late" title="{LATE}" aria-label="{LATE}">◔</span>' if item.after_cutoff else ""
+    line = f'<span class="line"><b class="name">{escape(item.title)}</b> {text}{late}</span>{side}'
     inner = "".join(f"<li>{escape(finding.text)}</li>" for finding in item.findings)
     inner = f"<ul>{inner}</ul>" if inner else ""
     inner += "".join(f'<p class="soft">{escape(detail)}</p>' for detail in item.details)
@@ -53,7 +54,11 @@ def panel_html(result: PanelResult) -> str:
     there = [item for item in result.items if item.status not in MISSING]
     absent = [item for item in result.items if item.status in MISSING]
     body = "".join(item_html(item) for item in [*there, *absent])
-    return f'<section class="panel"><h4>What this question needs</h4>{body}</section>'
+    late = any(item.after_cutoff for item in there)
+    legend = (
+        '<p class="legend">◔ some of it after the model\'s cut-off; it counts for you all the same</p>' if late else ""
+    )
+    return f'<section class="panel"><h4>What this question needs</h4>{body}{legend}</section>'
 
 
 def draw(*results: PanelResult) -> None:

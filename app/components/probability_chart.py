@@ -81,6 +81,7 @@ def mixture_chart(histogram: pd.DataFrame, fit: Mapping[str, float] | None, reco
         .encode(
             x=alt.X(
                 "low:Q",
+                bin="binned",
                 title=f"selection score, recorded {recorded} (high: suspect)",
                 scale=alt.Scale(domain=[0, 1]),
                 axis=alt.Axis(grid=False, tickCount=6),

@@ -11,6 +11,8 @@ from audit_store.decisions import Decision, accepts
 from audit_store.reasons import Number, Reason
 from audit_store.rounds import Pair
 
+REASONS_AT_FIRST = 6
+TWO = " two"
 VALUE_WORDS = {0: "absent", 1: "present"}
 ANSWER_WORDS = {"present": "present", "absent": "absent", "cannot_tell": "can't say"}
 KIND = {
@@ -55,7 +57,15 @@ def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision]) -> str:
             f"<span>{name}you: <b>{escape(word)}</b> · {escape(said(pair))} · "
             f'<b class="verdict">{escape(verdict(decision.answer, pair))}</b></span>'
         )
-    return f'<p class="reveal-line" role="status">{" ".join(parts)}</p>'
+    return f'<p class="reveal-line{TWO if len(pairs) > 1 else ""}" role="status">{"".join(parts)}</p>'
+
+
+def waiting_html(labels: int) -> str:
+    """The line's place before the answer; as tall as the line will be."""
+    return (
+        f'<p class="reveal-line waiting{TWO if labels > 1 else ""}" role="status">What the record and the model say '
+        "appears here after your answer.</p>"
+    )
 
 
 def why_html(pair: Pair, reasons: Sequence[Reason], titled: bool) -> str:
@@ -83,9 +93,10 @@ def draw_why(
     key: str,
 ) -> None:
     """Reasons open, numbers and the probability by epoch behind a fold."""
-    st.html(why_html(pair, reasons, titled))
-    with st.expander("The numbers behind it"):
-        st.html(numbers_html(numbers))
+    st.html(why_html(pair, reasons[:REASONS_AT_FIRST], titled))
+    with st.expander("More reasons, and the numbers behind them" if reasons[REASONS_AT_FIRST:] else "The numbers"):
+        rest = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons[REASONS_AT_FIRST:])
+        st.html((f'<ul class="rest">{rest}</ul>' if rest else "") + numbers_html(numbers))
         if history:
             frame = pd.DataFrame({"epoch": range(1, len(history) + 1), "probability": list(history)})
             st.altair_chart(probability_chart(frame), width="stretch", theme=None, key=key)

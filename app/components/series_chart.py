@@ -172,8 +172,11 @@ def prepare(frame: pd.DataFrame, places: Sequence[Place]) -> pd.DataFrame:
     drawn = frame[frame["value"].notna() & frame["stay_id"].isin(list(left))].copy()
     drawn["x"] = drawn["hour"].astype(float) + drawn["stay_id"].map(left)
     drawn["visit"] = drawn["stay_id"].map(titles)
-    words = drawn["value"].map("{:.4g}".format) + " " + drawn["unit"].fillna("")
-    drawn["shown"] = drawn["category"].where(drawn["category"].notna(), words)
+    columns = (drawn["category"], drawn["value"], drawn["unit"])
+    drawn["shown"] = [
+        str(category) if isinstance(category, str) else f"{value:.4g} {unit if isinstance(unit, str) else ''}".strip()
+        for category, value, unit in zip(*columns, strict=True)
+    ]
     drawn["standing"] = "within"
     drawn.loc[drawn["value"] < drawn["low"], "standing"] = "low"
     drawn.loc[drawn["value"] > drawn["high"], "standing"] = "high"

@@ -131,8 +131,8 @@ def render() -> None:
         if changes.empty:
             st.html('<p class="empty">Nothing yet. Each label stays as recorded until someone decides otherwise.</p>')
         else:
-            st.dataframe(changes.head(PREVIEW), hide_index=True, height=260, alt="Labels that change")
+            st.dataframe(changes.head(PREVIEW), hide_index=True, alt="Labels that change")
             if len(changes) > PREVIEW:
                 st.html(f'<p class="soft">the first {PREVIEW} are shown; the files have all of them</p>')
         st.html("<h4>By label</h4>")
-        st.dataframe(_summary(context, policy), hide_index=True, height=300, alt="Export by label")
+        st.dataframe(_summary(context, policy), hide_index=True, alt="Export by label")

@@ -77,7 +77,10 @@ def _waiting(context: session.Context, chosen: QueueFilter, mine: bool) -> None:
         return
     shown = pd.DataFrame(
         {
-            "question": [" or ".join(names) for names in frame["label_names"]],
+            "question": [
+                names[0] if len(names) == 1 else context.guidelines.groups[group].name
+                for names, group in zip(frame["label_names"], frame["label_group"], strict=True)
+            ],
             "stay": [masked(int(stay)) for stay in frame["stay_id"]],
             "visit": frame["visit"].astype(int),
             "state": [STATES.get(state, state) for state in frame["state"]],
@@ -89,7 +92,7 @@ def _waiting(context: session.Context, chosen: QueueFilter, mine: bool) -> None:
         on_select="rerun",
         selection_mode="single-row",
         key="waiting",
-        height=min(36 * (len(shown) + 1) + 3, 400),
+        column_config={name: st.column_config.Column(width="small") for name in ("stay", "visit", "state")},
         alt="Pairs in the queue's order",
     )
     rows = event["selection"]["rows"]

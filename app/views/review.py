@@ -21,6 +21,7 @@ from audit_store.rounds import Pair
 from audit_store.terms import Mark, marks_from, passages
 
 CHANNELS_AT_FIRST = 6
+FEWEST_CHANNELS = 4
 PASSAGES = 8
 THIS_VISIT, ALL_VISITS = "this visit", "all visits"
 
@@ -203,7 +204,7 @@ def _series(chart: Chart, stay_id: int, visits: tuple[Visit, ...], guidelines: l
         titles = {channel.name: channel.title for channel in measured}
         first = [name for name in wanted if name in titles]
         rest = [channel.name for channel in measured if channel.name not in first]
-        default = (first + rest)[:CHANNELS_AT_FIRST] if len(first) < CHANNELS_AT_FIRST else first[:CHANNELS_AT_FIRST]
+        default = first[:CHANNELS_AT_FIRST] if len(first) >= FEWEST_CHANNELS else (first + rest)[:FEWEST_CHANNELS]
         with st.popover("Channels", icon=":material/stacked_line_chart:", key="channels"):
             chosen = st.multiselect(
                 "Channels shown",
@@ -275,7 +276,7 @@ def _others(context: session.Context, item: Item) -> list[LabelInfo]:
 
 def _why(context: session.Context, item: Item, pairs: list[Pair], evidence: dict[str, pd.DataFrame]) -> None:
     mixtures = context.round_file.mixtures()
-    for pair in pairs:
+    for pair in [pair for pair in pairs if pair.flagged] or pairs[:1]:
         shown = context.chart.strip(item.stay_id, pair.label_key, blind=False)
         result = panel(context.chart, pair.label_key, item.stay_id, context.guidelines)
         why = reasons(pair, shown, evidence[pair.label_key], result, pair.label_name)
@@ -377,10 +378,7 @@ def _foot(
         elif desk.last_line:
             st.html(f'<div class="last"><span class="soft">last pair</span> {desk.last_line}</div>')
         else:
-            st.html(
-                '<p class="reveal-line waiting" role="status">What the record and the model say appears here after '
-                "your answer.</p>"
-            )
+            st.html(reveal.waiting_html(len(item.label_keys)))
         keys.answer_bar(
             desk,
             sheet,

@@ -33,9 +33,9 @@ DIRECTIONS = {"false_negative": "◇ suspected missing", "false_positive": "◆ 
 
 def _facts(round_file: RoundFile) -> str:
     info = round_file.info
-    made = info.created_at.strftime("%d %b %Y, %H:%M UTC") if isinstance(info.created_at, datetime) else info.created_at
+    made = datetime.fromisoformat(str(info.created_at)).strftime("%d %b %Y, %H:%M UTC")
     facts = [
-        ("made", str(made)),
+        ("made", made),
         ("cohort", info.cohort_name),
         ("method", info.preset),
         ("pairs", f"{round_file.n_pairs:,}"),
@@ -69,7 +69,7 @@ def _training(epochs: pd.DataFrame) -> None:
 def _mixtures(round_file: RoundFile) -> None:
     labels = round_file.labels()
     names = dict(zip(labels["label_key"], labels["name"], strict=True))
-    chosen = st.selectbox("Label", list(names), format_func=names.__getitem__, key="mixture_label")
+    chosen = st.selectbox("Label", list(names), format_func=names.__getitem__, key="mixture_label", width=440)
     rows = round_file.mixtures(chosen)
     for column, observed in zip(st.columns(2, gap="medium"), (1, 0), strict=True):
         with column:
@@ -109,7 +109,6 @@ def _partitions(round_file: RoundFile) -> None:
         st.dataframe(
             shown.rename(columns={"name": "label", "observed": "recorded"}),
             hide_index=True,
-            height=420,
             alt="Pairs per label, recorded value and part",
         )
     with right:
@@ -119,7 +118,7 @@ def _partitions(round_file: RoundFile) -> None:
         else:
             by_label = flags.pivot_table(index="name", columns="direction", values="n", fill_value=0, aggfunc="sum")
             by_label = by_label.rename(columns=DIRECTIONS).reset_index().rename(columns={"name": "label"})
-            st.dataframe(by_label, hide_index=True, height=420, alt="Flagged pairs per label and direction")
+            st.dataframe(by_label, hide_index=True, alt="Flagged pairs per label and direction")
 
 
 def render() -> None:

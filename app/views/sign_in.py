@@ -25,10 +25,14 @@ def _enter_form() -> None:
 
 def render() -> None:
     """The sign-in page; the demo is one press away where the workspace has a demo account."""
-    demo = session.is_demo()
+    with st.container(key="sign_in_card"):
+        _card(session.is_demo())
+
+
+def _card(demo: bool) -> None:
     st.html(
         '<header class="welcome"><h1>MIRACL Audit</h1><p>Diagnosis labels that look wrong, beside the chart they came '
-        "from. You read, you say what is true; the record and the model's view come after your answer.</p></header>"
+        "from. You read and say what is true; the record and the model's view come after your answer.</p></header>"
     )
     error = st.session_state.pop("sign_in_error", None)
     if error:
@@ -36,7 +40,8 @@ def render() -> None:
     if demo:
         st.html('<p class="demo-note">This workspace is a demo. Nothing in it is for the care of anyone.</p>')
         st.button("Enter the demo", key="enter_demo", type="primary", on_click=_enter_demo, width="stretch")
-    with st.form("sign_in", border=not demo):
+        st.html('<p class="or soft">or with your own account</p>')
+    with st.form("sign_in", border=False):
         st.text_input("Name", key="sign_in_name", autocomplete="username")
         st.text_input("Password", key="sign_in_password", type="password", autocomplete="current-password")
         st.form_submit_button("Sign in", on_click=_enter_form, type="secondary" if demo else "primary", width="stretch")
