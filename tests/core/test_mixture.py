@@ -61,6 +61,18 @@ def test_a_fit_equals_scikit_learns_from_the_same_start(levels, init):
     same_as_library(fit, model)
 
 
+def test_the_likelihood_of_far_apart_components_is_scikit_learns_too():
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0.1, 0.01, 300), rng.normal(0.9, 0.01, 200)])  # log odds in the thousands
+    config = MixtureConfig(init="two_means", tolerance=1e-6)
+    group = weigh(x)
+    start = starting_point([group], config)
+    fit = fitted([group], start, config)
+    model = library(x, *(a[:, 0] for a in start), config)
+    same_as_library(fit, model)
+    assert fit.log_likelihood[0] == pytest.approx(model.lower_bound_, abs=1e-9)
+
+
 @given(seed=st.integers(0, 10_000), levels=st.integers(8, 200))
 @settings(max_examples=25, deadline=None)
 def test_a_batch_of_groups_equals_each_fitted_alone_by_scikit_learn(seed, levels):
@@ -159,6 +171,12 @@ def test_the_bic_gate_holds_back_one_bell_and_lets_two_pass():
     assert "BIC" in one_label(bell, MixtureConfig(gate="bic")).reason[0, 1]
     assert not one_label(bell).degenerate[0, 1]  # a two-component mixture always splits
     assert not one_label(bumps, MixtureConfig(gate="bic")).degenerate[0, 1]
+    # fitted to the end, two components are likelier than one even here, but not by what three parameters cost
+    exact = MixtureConfig(gate="bic", tolerance=1e-7, max_iterations=2000)
+    fit = fitted([weigh(bell)], starting_point([weigh(bell)], exact), exact)
+    single = -0.5 * (np.log(2 * np.pi * bell.var()) + 1)
+    assert 0 < fit.log_likelihood[0] - single < 1.5 * np.log(3000) / 3000
+    assert "BIC" in one_label(bell, exact).reason[0, 1]
 
 
 def test_the_ashman_gate_asks_for_components_two_deviations_apart():

@@ -104,7 +104,7 @@ def test_a_degenerate_group_is_all_clean_with_no_uncertainty():
 
 def test_a_score_on_a_mean_lies_on_it_whatever_the_rounding():
     third = np.float32(1 / 3)
-    mixtures = mixtures_of([[1 / 3 - 3e-8, 0]], [[2 / 3 + 3e-8, 1]])
+    mixtures = mixtures_of([[1 / 3 - 2e-7, 0]], [[2 / 3 + 2e-7, 1]])
     score = np.array([[third], [np.float32(2 / 3)], [0.5]], np.float32)
     assert partition(score, np.zeros((3, 1), np.uint8), mixtures).ravel().tolist() == [CLEAN, NOISY, UNCERTAIN]
 
