@@ -85,11 +85,18 @@ class Store:
     def _mirror(self, count: int, digest: str) -> None:
         """Write the head beside the database, unless a later one is there already."""
         path = self.workspace.head_file
-        with _one_line(), locked(path.with_name(".decisions.head.lock")):
-            kept = read_head_file(path)
-            if kept is None or kept[0] < count:
-                with replacing(path) as aside:
-                    aside.write_text(json.dumps({"count": count, "hash": digest}), encoding="ascii")
+        try:
+            with locked(path.with_name(".decisions.head.lock")):
+                kept = read_head_file(path)
+                if kept is None or kept[0] < count:
+                    with replacing(path) as aside:
+                        aside.write_text(json.dumps({"count": count, "hash": digest}), encoding="ascii")
+        except OSError as error:
+            raise StoreError(
+                f"a workspace in which {path.name} can be written",
+                error.strerror or type(error).__name__,
+                "check the disk and permissions; what was done is kept",
+            ) from None
 
     def forget(self) -> None:
         """Drop what was remembered of the tables, after a rebuild."""
@@ -129,10 +136,6 @@ def _one_line() -> Iterator[None]:
         ) from None
     except SQLAlchemyError as error:
         raise StoreError("a decisions store that answers", type(error).__name__, "see MIRACL_DECISIONS_URL") from None
-    except OSError as error:
-        raise StoreError(
-            "a workspace that can be written", error.strerror or type(error).__name__, "check the disk and permissions"
-        ) from None
 
 
 _OPEN: dict[tuple[int, str, str], Store] = {}

@@ -87,32 +87,57 @@ def export_labels(
     check_cohort_matches(store.workspace, round_file)
     recover(store)
     now = snapshot(store)
-    folder = store.workspace.exports
-    aside = folder / f".export.{os.getpid()}.part"
+    aside = store.workspace.exports / f".export.{os.getpid()}.part"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         make_folder(aside)
         long = cleaned_long(store, round_file, chosen, now)
         written = _write_tables(store, round_file, chosen, long, aside, formats)
-        with store.writing() as connection:
-            require_now(connection, actor, "export")
-            number = _next_number(connection, folder)
-            manifest = _manifest(store, round_file, chosen, now, long, written, number, actor)
-            body = json.dumps(manifest, indent=1, ensure_ascii=False)
-            (aside / "manifest.json").write_text(body, encoding="utf-8")
-            sync_file(aside / "manifest.json")
-            sync_directory(aside)
-            target = folder / f"export-{number:04d}"
-            _note(connection, actor.name, manifest, file_digest(aside / "manifest.json"))
-            os.rename(aside, target)
-            sync_directory(folder)
-        return target
+        return _put_in_place(store, round_file, actor, chosen, now, long, written, aside)
     except OSError as error:
         raise ExportError(
             "a folder exports/ that can be written", error.strerror or type(error).__name__, "check the disk"
         ) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_in_place(
+    store: Store,
+    round_file: RoundFile,
+    actor: Person,
+    policy: Policy,
+    now: Snapshot,
+    long: pa.Table,
+    written: list[Written],
+    aside: Path,
+) -> Path:
+    """Write the manifest, rename the folder and note it in the ledger: both, or neither where anything fails."""
+    target: Path | None = None
+    try:
+        with store.writing() as connection:
+            require_now(connection, actor, "export")
+            number = _next_number(connection, aside.parent)
+            manifest = _manifest(store, round_file, policy, now, long, written, number, actor)
+            body = json.dumps(manifest, indent=1, ensure_ascii=False)
+            (aside / "manifest.json").write_text(body, encoding="utf-8")
+            sync_file(aside / "manifest.json")
+            sync_directory(aside)
+            _note(connection, actor.name, manifest, file_digest(aside / "manifest.json"))
+            os.rename(aside, aside.parent / f"export-{number:04d}")
+            target = aside.parent / f"export-{number:04d}"
+            sync_directory(target.parent)
+        return target
+    except BaseException:
+        if target is not None and not _noted(store, target):
+            os.rename(target, aside)
+        raise
+
+
+def _noted(store: Store, folder: Path) -> bool:
+    with store.reading() as connection:
+        query = select(tables.export.c.id).where(tables.export.c.number == int(folder.name.removeprefix("export-")))
+        return connection.execute(query).first() is not None
 
 
 def _write_tables(
@@ -231,9 +256,7 @@ def recover(store: Store) -> list[int]:
         if manifest is None:
             continue
         number = int(manifest["number"])
-        with store.reading() as connection:
-            noted = connection.execute(select(tables.export.c.id).where(tables.export.c.number == number)).first()
-        if noted is None:
+        if not _noted(store, path):
             with store.writing() as connection:
                 query = select(tables.export.c.id).where(tables.export.c.number == number)
                 if connection.execute(query).first() is None:
