@@ -25,6 +25,7 @@ from core.config import TrainConfig, make_config
 from core.errors import ConfigError, RunError
 from core.locks import lay_on_pairs, locks_digest
 from core.metrics.audit import detection
+from core.models.losses import contrastive
 from core.models.miracl import Batch, MiraclModel
 from core.progress import Silent
 from core.round_tables import choose_flags
@@ -93,6 +94,42 @@ def test_the_loss_falls_and_the_test_split_is_told_apart(trained: Path) -> None:
     assert epochs[0]["n_uncertain"] == epochs[0]["n_noisy"] == 0
     assert all(row["n_clean"] + row["n_uncertain"] + row["n_noisy"] == epochs[0]["n_clean"] for row in epochs)
     assert 0 <= epochs[-1]["test_map"] <= 1
+
+
+def test_corrected_labels_are_used_from_the_epoch_after_the_warm_up(trained: Path) -> None:
+    epochs = pq.read_table(trained / "epoch.parquet").to_pylist()
+    assert [row["loss_corrected"] == row["loss_bce"] for row in epochs] == [True, True, False, False, False]
+    assert [row["n_noisy"] > 0 for row in epochs] == [False, True, True, True, True]  # first fitted at the end of t = 2
+    assert [row["beta"] for row in epochs] == pytest.approx([0, 0, 1 - 0.5 * 3 / 6, 1 - 0.5 * 4 / 6, 1 - 0.5 * 5 / 6])
+
+
+@pytest.mark.parametrize("preset", ["released", "paper", "miracl"])
+def test_the_objective_is_the_weighted_sum_of_its_terms(preset: str) -> None:
+    torch.manual_seed(0)
+    config = quick(preset)
+    model = MiraclModel(3, 6, 5, config.model).eval()
+    lengths, notes = torch.tensor([3, 0, 2, 1]), torch.tensor([1, 2, 0, 2])
+    b = Batch(torch.arange(4), torch.tensor([1, 1, 2, 3]), torch.randn(4, 3, 3), lengths, torch.randn(4, 2, 6), notes)
+    output = model(b)
+    base, corrected, stated = (torch.rand(4, 5) < 0.4).float(), torch.rand(4, 5), torch.rand(4, 5) < 0.9
+
+    def mean_loss(logits: torch.Tensor, target: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        p, kept = logits.sigmoid()[rows], stated[rows]
+        y = target[rows]
+        return -(y * p.log() + (1 - y) * (1 - p).log())[kept].mean()
+
+    everyone = torch.arange(4)
+    expected = 0.7 * mean_loss(output.logits, corrected, everyone) + 0.3 * mean_loss(output.logits, base, everyone)
+    expected = expected + 0.5 * output.ortho + 0.01 * output.balance
+    contrast, _ = contrastive(output.h_series, output.h_note, lengths > 0, notes > 0, b.patient, 0.1)
+    auxiliary = contrast
+    if preset != "paper":
+        auxiliary = auxiliary + mean_loss(output.logits_series, base, everyone[lengths > 0])
+        auxiliary = auxiliary + mean_loss(output.logits_note, base, everyone[notes > 0])
+    terms = objective(output, b, base, corrected, stated, 0.7, config)
+    assert terms[0].item() == pytest.approx((expected + 0.1 * auxiliary).item(), rel=1e-5)
+    warming = objective(output, b, base, corrected, stated, 0.0, config)
+    assert warming[1].item() == warming[2].item() == pytest.approx(mean_loss(output.logits, base, everyone).item())
 
 
 def test_the_tables_say_what_the_contract_says(trained: Path, cohort: Cohort) -> None:
