@@ -131,7 +131,7 @@ def channel_chart(
             alt.Chart(shade).mark_rect(color=theme.AFTER_CUTOFF, opacity=0.45).encode(x=x, x2="x2", y=y, y2="y2")
         )
     runs = alt.Chart(frame).mark_line(color=theme.TEAL, strokeWidth=1.4)
-    layers.append(runs.encode(x=x, y=y, detail=["stay_id:N", "segment:N"], order="x:Q"))
+    layers.append(runs.encode(x=x, y=y, detail="run:N", order="x:Q"))
     points = alt.Chart(frame).mark_point(filled=True, opacity=1, size=18)
     layers.append(
         points.encode(
@@ -172,6 +172,8 @@ def prepare(frame: pd.DataFrame, places: Sequence[Place]) -> pd.DataFrame:
     drawn = frame[frame["value"].notna() & frame["stay_id"].isin(list(left))].copy()
     drawn["x"] = drawn["hour"].astype(float) + drawn["stay_id"].map(left)
     drawn["visit"] = drawn["stay_id"].map(titles)
+    # what a chart encodes can be read in the page: a visit's title, never its id
+    drawn["run"] = [f"{title}.{segment}" for title, segment in zip(drawn["visit"], drawn["segment"], strict=True)]
     columns = (drawn["category"], drawn["value"], drawn["unit"])
     drawn["shown"] = [
         str(category) if isinstance(category, str) else f"{value:.4g} {unit if isinstance(unit, str) else ''}".strip()
@@ -197,7 +199,7 @@ def series_chart(
         rows = drawn[drawn["channel"] == name]
         charts.append(
             channel_chart(
-                rows[["stay_id", "segment", "x", "hour", "value", "visit", "shown", "standing", "low", "high"]],
+                rows[["run", "x", "hour", "value", "visit", "shown", "standing", "low", "high"]],
                 str(rows["title"].iloc[0]),
                 str(rows["unit"].iloc[0] or ""),
                 places,

@@ -21,7 +21,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
-REVEALING = ("recorded:", "model:", "rank ", "suspected", "you accept", "you reject", "correction", "probability")
+REVEALING = (
+    "recorded: absent",
+    "recorded: present",
+    "model:",
+    "rank ",
+    "suspected",
+    "you accept",
+    "you reject",
+    "correction",
+    "probability",
+)
 
 
 @pytest.fixture(scope="module")

@@ -105,7 +105,8 @@ def test_lines_are_cut_by_visit_and_by_run_and_axes_carry_their_units(chart: Cha
     text = json.dumps(spec_of(chart, [STAY], ["map", "lactate"]))
     assert '"mmHg"' in text
     assert '"mmol/L"' in text
-    assert '"segment"' in text
+    assert '"run"' in text
+    assert str(STAY) not in text
     assert "interpolate" not in text
 
 
@@ -118,6 +119,7 @@ def test_points_outside_the_normal_range_differ_in_shape_not_only_in_colour() ->
     frame = pd.DataFrame(
         {
             "stay_id": [1, 1, 1],
+            "segment": [0, 0, 0],
             "hour": [0.0, 1.0, 2.0],
             "value": [10.0, 50.0, 90.0],
             "low": [20.0] * 3,
