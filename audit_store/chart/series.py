@@ -107,30 +107,34 @@ def frame(
 ) -> pd.DataFrame:
     """Points of the tracks as one frame with the columns of `COLUMNS`, thinned per channel."""
     limit = max(config.least_points, max_points // max(stays, 1))
-    parts = []
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     for stay_id, channel, track in tracks:
-        ordinal = np.isfinite(track.values)
-        kept = np.flatnonzero(ordinal)[thin(track.hours[ordinal], track.values[ordinal], limit)]
-        parts.append(
-            pd.DataFrame(
-                {
-                    "stay_id": np.int64(stay_id),
-                    "channel": channel.name,
-                    "title": channel.title,
-                    "unit": channel.unit,
-                    "hour": track.hours[kept],
-                    "value": track.values[kept],
-                    "category": pd.array([track.categories[i] for i in kept], dtype="string"),
-                    "low": np.nan if channel.low is None else channel.low,
-                    "high": np.nan if channel.high is None else channel.high,
-                    "after_cutoff": False if cutoff_hours is None else track.hours[kept] >= cutoff_hours,
-                    "segment": segments(track.hours, config)[kept],
-                }
-            )
-        )
-    if not parts:
+        ordinal = np.flatnonzero(np.isfinite(track.values))
+        kept = ordinal[thin(track.hours[ordinal], track.values[ordinal], limit)]
+        count, hours = len(kept), track.hours[kept]
+        parts: dict[str, np.ndarray] = {
+            "stay_id": np.full(count, stay_id, dtype=np.int64),
+            "channel": np.full(count, channel.name, dtype=object),
+            "title": np.full(count, channel.title, dtype=object),
+            "unit": np.full(count, channel.unit, dtype=object),
+            "hour": hours,
+            "value": track.values[kept],
+            "category": np.array([track.categories[i] for i in kept], dtype=object),
+            "low": np.full(count, np.nan if channel.low is None else channel.low),
+            "high": np.full(count, np.nan if channel.high is None else channel.high),
+            "after_cutoff": np.zeros(count, dtype=bool) if cutoff_hours is None else hours >= cutoff_hours,
+            "segment": segments(track.hours, config)[kept],
+        }
+        for name, part in parts.items():
+            columns[name].append(part)
+    if not tracks:
         return pd.DataFrame({name: [] for name in COLUMNS})
-    return pd.concat(parts, ignore_index=True)
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return pd.DataFrame({name: _text(part) if part.dtype == object else part for name, part in joined.items()})
+
+
+def _text(part: np.ndarray) -> pd.Series:
+    return pd.Series(part, dtype="string")
 
 
 def summary(tracks: list[tuple[int, ChannelInfo, Track]]) -> pd.DataFrame:

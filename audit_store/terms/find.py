@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from audit_store.terms.lexicon import NameList, Terms, load_terms
 from audit_store.terms.status import AFFIRMED, status_of
 
+_REGISTER: dict[int, Terms] = {}
+"""Compiled terms by identity, so that finds can be remembered per text."""
 _NOTHING = ("no", "none", "unknown", "not performed", "not applicable", "n/a")
 
 
@@ -39,9 +41,16 @@ def find_terms(text: str, label_key: str, terms: Terms | None = None, category: 
     Spans in order, not overlapping: of overlapping finds the longest stays.
     """
     terms = terms or load_terms()
+    _REGISTER.setdefault(id(terms), terms)
+    return list(_found(text, label_key, id(terms), category))
+
+
+@functools.lru_cache(maxsize=8192)
+def _found(text: str, label_key: str, terms_id: int, category: str) -> tuple[TermSpan, ...]:
+    terms = _REGISTER[terms_id]
     entry = terms.labels.get(label_key)
     if entry is None:
-        return []
+        return ()
     barred = [(m.start(), m.end()) for m in entry.exceptions.finditer(text)]
     found = [
         (match.start(), match.end(), kind)
@@ -53,11 +62,11 @@ def find_terms(text: str, label_key: str, terms: Terms | None = None, category: 
     for start, end, kind in sorted(found, key=lambda f: (f[0] - f[1], f[0])):
         if all(end <= a or b <= start for a, b, _ in kept):
             kept.append((start, end, kind))
-    return [
+    return tuple(
         TermSpan(start, end, text[start:end], " ".join(text[start:end].lower().split()), kind, status)
         for start, end, kind in sorted(kept)
         for status in [status_of(text, start, end, terms, category)]
-    ]
+    )
 
 
 def path_of(name: str, text: str) -> str:
@@ -90,9 +99,6 @@ def _names(key: str, name: str, text: str, terms_id: int) -> str:
         if status_of(text, match.start(), match.end(), terms) == AFFIRMED:
             return name if match.group().lower() in name.lower() else f"{name}: {match.group()}"
     return ""
-
-
-_REGISTER: dict[int, Terms] = {}
 
 
 def list_match(key: str, name: str, text: str | None, terms: Terms | None = None) -> str:

@@ -6,6 +6,8 @@ Departures: a section's heading sets family or history for all its lines; "canno
 "ruled out"; an answer right behind a colon or dash ("COPD: no") negates.
 """
 
+import bisect
+import functools
 import re
 from dataclasses import dataclass
 
@@ -35,6 +37,8 @@ class Scope:
 
 
 DEFAULT_SCOPE = Scope()
+_FURTHEST = 220
+"""Code points on either side of a term that are looked at, at most."""
 _END = re.compile(r"[!;•]|\.(?=\s|$)|\n(?![ \t]*[a-z])")
 _ABBREVIATED = re.compile(r"(?:\b(?:dr|mr|mrs|ms|st|vs|approx|pt|hx|no)|\b[a-z])\.$", re.IGNORECASE)
 _HEADING = re.compile(r"(?:^|\n|(?<=[.;]))[ \t]*([A-Za-z][A-Za-z /&()-]{1,48}?)[ \t]*:(?!\d)")
@@ -45,32 +49,44 @@ _ASKED_BEFORE = re.compile(r"\?\s{0,1}$")
 _ASKED_AFTER = re.compile(r"^\s{0,1}\?")
 
 
+@functools.lru_cache(maxsize=2048)
+def _breaks(text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Where sentences end (places of their stops), and where the next ones begin."""
+    ends = [
+        match
+        for match in _END.finditer(text)
+        if match.group() != "." or not _ABBREVIATED.search(text, max(0, match.start() - 7), match.end())
+    ]
+    return tuple(match.start() for match in ends), tuple(match.end() for match in ends)
+
+
+@functools.lru_cache(maxsize=2048)
+def _headings(text: str) -> tuple[tuple[int, ...], tuple[str, ...], tuple[int, ...]]:
+    """Where headings end, what they say, and where blank lines that follow some text begin."""
+    headings = list(_HEADING.finditer(text))
+    blanks = tuple(match.start() for match in _BLANK.finditer(text) if text[: match.start()].strip())
+    return tuple(m.end() for m in headings), tuple(m.group(1).strip().lower() for m in headings), blanks
+
+
 def sentence_bounds(text: str, start: int, end: int) -> tuple[int, int]:
     """Half-open bounds of the sentence around [start, end)."""
-    left = 0
-    for match in _END.finditer(text, 0, start):
-        if match.group() == "." and _ABBREVIATED.search(text, max(0, match.start() - 7), match.end()):
-            continue
-        left = match.end()
-    for match in _END.finditer(text, end):
-        if match.group() == "." and _ABBREVIATED.search(text, max(0, match.start() - 7), match.end()):
-            continue
-        return left, match.start()
-    return left, len(text)
+    stops, begins = _breaks(text)
+    before, after = bisect.bisect_right(begins, start), bisect.bisect_left(stops, end)
+    return (begins[before - 1] if before else 0), (stops[after] if after < len(stops) else len(text))
 
 
 def heading_before(text: str, start: int) -> str:
     """Return the heading ("Family history:") that governs this place, in small letters, or an empty string."""
-    last = None
-    for match in _HEADING.finditer(text, 0, start):
-        last = match
-    if last is None:
+    ends, words, blanks = _headings(text)
+    last = bisect.bisect_right(ends, start) - 1
+    if last < 0:
         return ""
-    blank = None
-    for match in _BLANK.finditer(text, last.end(), start):
-        if text[last.end() : match.start()].strip():
-            blank = match
-    return "" if blank is not None else last.group(1).strip().lower()
+    first = bisect.bisect_left(blanks, ends[last])
+    while first < len(blanks) and blanks[first] < start:
+        if text[ends[last] : blanks[first]].strip():
+            return ""
+        first += 1
+    return words[last]
 
 
 def _near(pattern: re.Pattern[str], text: str, words: int) -> bool:
@@ -107,7 +123,7 @@ def status_of(text: str, start: int, end: int, terms: Terms, category: str = "",
     """
     cues = terms.cues
     left, right = sentence_bounds(text, start, end)
-    before, after = text[left:start], text[end:right]
+    before, after = text[max(left, start - _FURTHEST) : start], text[end : min(right, end + _FURTHEST)]
     heading = heading_before(text, start) or category.strip().lower()
     kin = _blank_out(cues["pseudo_family"], before)
     turned = [match.end() for match in _TURN.finditer(kin)]

@@ -23,6 +23,8 @@ from core.errors import ChangedError, CohortError, SchemaError
 from core.fileio import replacing, sync_directory
 
 TEST_SHARE_PERCENT = 20
+ROW_GROUPS = {"stays": 1 << 18, "observations": 1 << 14, "notes": 1 << 7, "labels": 1 << 13, "review_evidence": 1 << 12}
+"""Rows per Parquet row group: about a megabyte, so that a chart reads one patient without the rest of the cohort."""
 _CHUNK = 1 << 20
 
 
@@ -238,7 +240,7 @@ def write_cohort(
         digests: dict[str, str] = {}
         for name, table in ready.items():
             path = aside / f"{name}.parquet"
-            pq.write_table(table, path, compression="zstd", row_group_size=1 << 18)
+            pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUPS[name])
             os.chmod(path, 0o600)
             digests[name] = file_digest(path)
         if truth is not None:

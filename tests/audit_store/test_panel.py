@@ -62,6 +62,7 @@ def two(channel: str, first: float, second: float, apart: float = 24.0) -> Obs:
 
 HIGH = [(1.0, "creatinine", 2.4)]
 URINE_LOW: Obs = [(float(h), "urine_output", 20.0) for h in range(7)]
+URINE_SPARSE: Obs = [(h, "urine_output", 20.0) for h in (0.0, 2.0, 4.0, 6.0)]
 WEIGHT = (0.0, "weight", 80.0)
 JAN, JUNE = datetime.fromisoformat("2020-01-01"), datetime.fromisoformat("2020-06-01")
 DIALYSIS = ev("hemodialysis, for chronic renal failure", kind="procedure")
@@ -133,6 +134,64 @@ CASES = [
     Case(
         "oliguria", "acute_renal_failure", "supports", S([*URINE_LOW, WEIGHT]), S([*URINE_LOW, (0.0, "weight", 30.0)])
     ),
+    # just inside and just outside of windows
+    Case(
+        "kdigo_ratio",
+        "acute_renal_failure",
+        "supports",
+        S([(0.0, "creatinine", 1.0), (168.0, "creatinine", 2.0)]),
+        S([(0.0, "creatinine", 1.0), (169.0, "creatinine", 2.0)]),
+    ),
+    Case(
+        "creatinine_across_visits",
+        "chronic_kidney_disease",
+        "supports",
+        S(HIGH, visit=2, admitted=JAN + timedelta(days=90)),
+        S(HIGH, visit=2, admitted=JAN + timedelta(days=89)),
+        turned="neutral",
+        other=S(HIGH, admitted=JAN),
+        other_changed=S(HIGH, admitted=JAN),
+    ),
+    Case(
+        "oliguria", "shock", "supports", S([*URINE_LOW, (0.0, "weight", 41.0)]), S([*URINE_LOW, (0.0, "weight", 40.0)])
+    ),
+    Case("oliguria", "shock", "supports", S([*URINE_SPARSE, WEIGHT]), S([*URINE_SPARSE[1:], WEIGHT])),
+    Case(
+        "oliguria",
+        "shock",
+        "supports",
+        S([*URINE_LOW, WEIGHT]),
+        S([(h * 1.2, channel, value) for h, channel, value in URINE_LOW[:5]] + [WEIGHT]),
+    ),
+    Case(
+        "pf_low",
+        "septicemia",
+        "supports",
+        S([(4.0, "pao2", 90.0), (0.0, "fio2", 0.4)]),
+        S([(4.1, "pao2", 90.0), (0.0, "fio2", 0.4)]),
+    ),
+    Case(
+        "hypercapnia",
+        "respiratory_failure",
+        "supports",
+        S([(4.0, "paco2", 60.0), (5.0, "ph", 7.2)]),
+        S([(4.0, "paco2", 60.0), (5.1, "ph", 7.2)]),
+    ),
+    Case(
+        "hyperosmolar",
+        "diabetes_with_complications",
+        "supports",
+        S([(1.0, "glucose", 601.0)], [ev("osmolality", kind="finding", value=321.0)]),
+        S([(1.0, "glucose", 600.0)], [ev("osmolality", kind="finding", value=321.0)]),
+    ),
+    Case(
+        "haemoglobin_fall",
+        "gastrointestinal_hemorrhage",
+        "neutral",
+        S(two("hemoglobin", 10.0, 7.0, 48.0)),
+        S(two("hemoglobin", 10.0, 7.0, 49.0)),
+    ),
+    by_value("pressure_crisis", "hypertension_with_complications", "dbp", 121.0, 120.0, "neutral"),
     by_name(
         "dialysis_recorded",
         "acute_renal_failure",
