@@ -23,39 +23,29 @@ from audit_store.workspace import Workspace
 ORDERS = {
     "suspicion": "best",
     "patient": "patient_best, patient_id, visit, stay_id, best",
-    "label": "lead_label, best",
+    "label": "group_id, best",
 }
 _REVEALING = ("observed", "suggested", "direction", "error_probability", "suspicion_rank")
 
+# An item is offered where one of its flagged pairs passes every filter and none is answered by the person.
 _ITEMS = """
 WITH mine AS (SELECT DISTINCT stay_id, label_key FROM standing WHERE reviewer = $reviewer),
 grouping AS (
-    SELECT label_id, label_key, name,
-        CASE WHEN count(*) OVER (PARTITION BY label_group) > 1 THEN label_group END AS label_group FROM label
-), flagged AS (
-    SELECT f.stay_id, f.patient_id, f.visit, f.label_id, g.label_key, g.label_group, f.suspicion_rank, f.direction,
-        f.observed, f.suggested, f.error_probability
+    SELECT label_id, label_key,
+        min(label_id) OVER (PARTITION BY coalesce('g' || label_group, 'l' || label_key)) AS group_id
+    FROM label
+), marked AS MATERIALIZED (
+    SELECT f.stay_id, f.patient_id, f.visit, f.label_id, g.group_id, f.suspicion_rank, s.state,
+        m.stay_id IS NOT NULL AS is_mine,
+        list_contains($states, coalesce(s.state, 'open')) AND ($all_labels OR list_contains($labels, g.label_key))
+            AND ($direction IS NULL OR f.direction = $direction) AS wanted
     FROM flag f JOIN grouping g USING (label_id)
-), marked AS (
-    SELECT f.*, coalesce(s.state, 'open') AS state, m.stay_id IS NOT NULL AS is_mine
-    FROM flagged f
-    LEFT JOIN pair_state s ON s.stay_id = f.stay_id AND s.label_key = f.label_key
-    LEFT JOIN mine m ON m.stay_id = f.stay_id AND m.label_key = f.label_key
+    LEFT JOIN pair_state s ON s.stay_id = f.stay_id AND s.label_key = g.label_key
+    LEFT JOIN mine m ON m.stay_id = f.stay_id AND m.label_key = g.label_key
+    WHERE $patient IS NULL OR f.patient_id = $patient
 ), item AS (
-    SELECT stay_id, any_value(patient_id) AS patient_id, any_value(visit) AS visit,
-        any_value(label_group) AS label_group, min(label_id) AS lead_label,
-        arg_min(label_key, suspicion_rank) AS label_key, min(suspicion_rank) AS best,
-        arg_min(state, suspicion_rank) AS state, arg_min(direction, suspicion_rank) AS direction,
-        arg_min(observed, suspicion_rank) AS observed, arg_min(suggested, suspicion_rank) AS suggested,
-        arg_min(error_probability, suspicion_rank) AS error_probability,
-        list(label_key) AS flagged_keys, list(state) AS flagged_states, bool_or(is_mine) AS is_mine
-    FROM marked GROUP BY stay_id, coalesce(label_group, label_key)
-), kept AS (
-    SELECT *, min(best) OVER (PARTITION BY patient_id) AS patient_best FROM item
-    WHERE is_mine = $mine AND list_has_any(flagged_states, $states)
-        AND ($all_labels OR list_has_any(flagged_keys, $labels))
-        AND ($direction IS NULL OR direction = $direction)
-        AND ($patient IS NULL OR patient_id = $patient)
+    SELECT stay_id, group_id, min(patient_id) AS patient_id, min(visit) AS visit, min(suspicion_rank) FILTER (wanted) AS best
+    FROM marked GROUP BY stay_id, group_id HAVING bool_or(wanted) AND bool_or(is_mine) = $mine
 )
 """
 
@@ -154,21 +144,29 @@ def page(
     -------
     DataFrame
         token, stay_id, patient_id, visit, label_keys (tuple), label_names (tuple), label_group, state; when not blind
-        also observed, suggested, direction, error_probability and suspicion_rank of the item's most suspect pair.
+        also observed, suggested, direction, error_probability and suspicion_rank of the item's most suspect pair that the
+        filter lets through.
     """
     chosen = chosen or QueueFilter()
     values = {**_values(round_file, person, chosen, mine), "limit": limit, "offset": offset}
-    columns = "stay_id, patient_id, visit, label_group, label_key, state"
+    columns = "k.stay_id, k.patient_id, k.visit, l.label_group, l.label_key, coalesce(m.state, 'open') AS state"
     if not chosen.blind:
-        columns += ", observed, suggested, direction, error_probability, best AS suspicion_rank"
+        columns += ", f.observed, f.suggested, f.direction, f.error_probability, f.suspicion_rank"
     found = _query(
         store,
         round_file,
-        f"SELECT {columns} FROM kept ORDER BY {ORDERS[chosen.order]} LIMIT $limit OFFSET $offset",
+        f"""
+        SELECT {columns} FROM (
+            SELECT *, row_number() OVER (ORDER BY {ORDERS[chosen.order]}) AS place
+            FROM (SELECT *, min(best) OVER (PARTITION BY patient_id) AS patient_best FROM item)
+            ORDER BY place LIMIT $limit OFFSET $offset
+        ) k JOIN marked m ON m.suspicion_rank = k.best JOIN flag f ON f.suspicion_rank = k.best
+        JOIN label l ON l.label_id = f.label_id ORDER BY k.place
+        """,
         values,
     )
     frame: pd.DataFrame = found.to_pandas()
-    groups = [str(group) if isinstance(group, str) else None for group in frame["label_group"]]
+    groups = [group if group in round_file.label_groups else None for group in frame["label_group"]]
     frame["label_group"] = pd.Series(groups, index=frame.index, dtype=object)  # a text column would make None a NaN
     keys = [
         round_file.label_groups[group] if group is not None else (str(key),)
@@ -214,7 +212,7 @@ def count(
 ) -> int:
     """Count the items that `page` would list."""
     values = _values(round_file, person, chosen or QueueFilter(), mine)
-    return int(_query(store, round_file, "SELECT count(*) AS n FROM kept", values)["n"][0].as_py())
+    return int(_query(store, round_file, "SELECT count(*) AS n FROM item", values)["n"][0].as_py())
 
 
 def counts(store: Store, round_file: RoundFile) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, select
 
 from audit_store import tables
 from audit_store.database import Store
@@ -138,13 +138,31 @@ def snapshot(store: Store) -> Snapshot:
             decisions = _newer(connection, tables.decision, _DECISIONS, old.decisions if old else None)
             judged = _newer(connection, tables.adjudication, _ADJUDICATIONS, old.adjudications if old else None)
         last_id = int(pc.max(decisions["id"]).as_py() or 0)
-        if old is not None and decisions is old.decisions and judged is old.adjudications:
-            standing, states = old.standing, old.states
-        else:
-            standing, states = derive(decisions, judged)
+        standing, states = _brought_up(store, old, decisions, judged)
         new = Snapshot(decisions, judged, decisions.num_rows, last_id, now, standing, states)
         store.memory["snapshot"] = new
         return new
+
+
+def _brought_up(store: Store, old: Snapshot | None, decisions: pa.Table, judged: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Derive the states of the stays with new rows anew; those of the others stay as they were."""
+    engine = store.memory.setdefault("engine", None) or duckdb.connect()
+    store.memory["engine"] = engine
+    if old is None:
+        return derive(decisions, judged, engine)
+    fresh = [decisions["stay_id"].slice(old.count), judged["stay_id"].slice(old.adjudications.num_rows)]
+    touched = pa.chunked_array([chunk for column in fresh for chunk in column.chunks], pa.int64()).unique()
+    if len(touched) == 0:
+        return old.standing, old.states
+
+    def of(table: pa.Table) -> pa.Array:
+        return pc.is_in(table["stay_id"], value_set=touched)
+
+    standing, states = derive(decisions.filter(of(decisions)), judged.filter(of(judged)), engine)
+    return (
+        pa.concat_tables([old.standing.filter(pc.invert(of(old.standing))), standing]).combine_chunks(),
+        pa.concat_tables([old.states.filter(pc.invert(of(old.states))), states]).combine_chunks(),
+    )
 
 
 def _newer(connection: Connection, table: Table, schema: pa.Schema, known: pa.Table | None) -> pa.Table:
@@ -160,7 +178,9 @@ def _newer(connection: Connection, table: Table, schema: pa.Schema, known: pa.Ta
     return pa.concat_tables([known, new]).combine_chunks()
 
 
-def derive(decisions: pa.Table, adjudications: pa.Table) -> tuple[pa.Table, pa.Table]:
+def derive(
+    decisions: pa.Table, adjudications: pa.Table, engine: duckdb.DuckDBPyConnection | None = None
+) -> tuple[pa.Table, pa.Table]:
     """Answers that stand, and the state of each pair, from rows of `decision` and `adjudication`.
 
     Parameters
@@ -169,20 +189,24 @@ def derive(decisions: pa.Table, adjudications: pa.Table) -> tuple[pa.Table, pa.T
         id, created_at, reviewer, round_id, stay_id, label_key, observed, answer, certainty, supersedes.
     adjudications
         id, created_at, adjudicator, round_id, stay_id, label_key, observed, answer.
+    engine
+        An in-memory DuckDB connection to compute on, not used by another thread meanwhile; None for a new one.
 
     Returns
     -------
     standing, states
         As in `Snapshot`.
     """
-    with duckdb.connect() as connection:
+    connection = duckdb.connect() if engine is None else engine
+    try:
         connection.register("decision", decisions.select(_DECISIONS.names).cast(_DECISIONS))
         connection.register("adjudication", adjudications.select(_ADJUDICATIONS.names).cast(_ADJUDICATIONS))
         standing = connection.sql(_STANDING).to_arrow_table()
         connection.register("standing", standing)
-        return standing, connection.sql(_DERIVED).to_arrow_table()
-
-
-def counted(connection: Connection) -> int:
-    """Give the number of decision rows."""
-    return int(connection.execute(select(func.count()).select_from(tables.decision)).scalar_one())
+        states = connection.sql(_DERIVED).to_arrow_table()
+        for name in ("decision", "adjudication", "standing"):
+            connection.unregister(name)
+        return standing, states
+    finally:
+        if engine is None:
+            connection.close()
