@@ -44,7 +44,8 @@ grouping AS (
     LEFT JOIN mine m ON m.stay_id = f.stay_id AND m.label_key = g.label_key
     WHERE $patient IS NULL OR f.patient_id = $patient
 ), item AS (
-    SELECT stay_id, group_id, min(patient_id) AS patient_id, min(visit) AS visit, min(suspicion_rank) FILTER (wanted) AS best
+    SELECT stay_id, group_id, min(patient_id) AS patient_id, min(visit) AS visit,
+        min(suspicion_rank) FILTER (wanted) AS best
     FROM marked GROUP BY stay_id, group_id HAVING bool_or(wanted) AND bool_or(is_mine) = $mine
 )
 """
@@ -144,8 +145,8 @@ def page(
     -------
     DataFrame
         token, stay_id, patient_id, visit, label_keys (tuple), label_names (tuple), label_group, state; when not blind
-        also observed, suggested, direction, error_probability and suspicion_rank of the item's most suspect pair that the
-        filter lets through.
+        also observed, suggested, direction, error_probability and suspicion_rank of the item's most suspect pair
+        that the filter lets through.
     """
     chosen = chosen or QueueFilter()
     values = {**_values(round_file, person, chosen, mine), "limit": limit, "offset": offset}
