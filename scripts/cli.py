@@ -320,10 +320,10 @@ def benchmark_select(
     Example: miracl benchmark select
     """
     try:
-        from scripts.benchmarks import select
+        from scripts.benchmarks.select import run
     except ModuleNotFoundError as error:
         needs_trainer(error)
-    select.run(stays)
+    run(stays)
 
 
 @app.command()

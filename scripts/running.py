@@ -1,6 +1,7 @@
 """What the `miracl` command and the demo share: inventing a cohort, training a round with a bar that can be stopped."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -76,6 +77,8 @@ def run_training(
     allow_changed_cohort: bool = False,
 ) -> int | None:
     """Train and publish the next round with a progress bar; None when it was stopped."""
+    # Threads that wait without spinning: on a shared machine an epoch else takes many times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from core.config import make_config
         from scripts.bridge import run_round

@@ -27,9 +27,9 @@ def describe_workspace(store: Store) -> list[str]:
         return lines
     round_file = open_round(workspace, latest)
     info = round_file.info
+    made = info.created_at[:16].replace("T", " ")
     lines.append(
-        f"Round {latest} ({info.preset}, {str(info.created_at)[:16].replace('T', ' ')} UTC): {round_file.n_pairs:,} pairs, "
-        f"{round_file.n_flagged:,} flagged"
+        f"Round {latest} ({info.preset}, {made} UTC): {round_file.n_pairs:,} pairs, {round_file.n_flagged:,} flagged"
     )
     progress = counts(store, round_file)
     done = {name: int(progress[name].sum()) for name in ("open", "answered", "conflict", "adjudicated", "locked")}
