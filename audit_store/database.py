@@ -105,6 +105,7 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
+        self.forget()
         self._reader.dispose()
         with _OPEN_LOCK:
             for key in [key for key, store in _OPEN.items() if store is self]:

@@ -98,6 +98,20 @@ def test_the_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> No
     assert ScriptDirectory(str(_MIGRATIONS)).get_current_head() == tables.REVISION
 
 
+def test_the_tables_can_be_made_on_postgresql() -> None:
+    from sqlalchemy import select
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.schema import CreateTable
+
+    dialect = postgresql.dialect()
+    for table in tables.metadata.sorted_tables:
+        made = str(CreateTable(table).compile(dialect=dialect))
+        assert "SERIAL" not in made
+        assert "AUTOINCREMENT" not in made
+    locking = select(tables.head.c.events).with_for_update()
+    assert str(locking.compile(dialect=dialect)).endswith("FOR UPDATE")
+
+
 def test_a_migration_that_fails_half_way_leaves_the_old_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alembic import command
 
