@@ -118,11 +118,8 @@ def open_batch(context: Context, chosen: QueueFilter) -> Desk:
     return Desk(context.round_file.info.round_id, chosen, list(items))
 
 
-def readings(context: Context, desk: Desk, answers: dict[str, str]) -> list[Reading]:
-    """The rows an act writes: one for each label of the item on the screen."""
-    item, sheet = desk.item, desk.sheet(context)
-    if item is None:
-        return []
+def readings(context: Context, desk: Desk, item: Item, sheet: Sheet, answers: dict[str, str]) -> list[Reading]:
+    """The rows an act writes: one for each label answered."""
     made = []
     for key, answer in answers.items():
         before = sheet.answers.get(key)
@@ -140,7 +137,7 @@ def readings(context: Context, desk: Desk, answers: dict[str, str]) -> list[Read
                 active_seconds=round(sheet.seconds, 1),
                 evidence_opened=tuple(sorted(sheet.opened)),
                 guideline_version=context.guidelines[key].version_id,
-                position=desk.at + 1,
+                position=desk.items.index(item) + 1,
                 supersedes=None if before is None else before.id,
             )
         )

@@ -11,6 +11,7 @@ import streamlit as st
 
 from app.desk import Desk, Sheet
 from audit_store.guidelines import Group, ReasonCode
+from audit_store.queue import Item
 
 NO_REASON = "no reason given"
 COMMENT_LIMIT = 2000
@@ -59,6 +60,7 @@ def choices(label_keys: Sequence[str], group: Group | None) -> list[Choice]:
 
 def answer_bar(
     desk: Desk,
+    item: Item,
     sheet: Sheet,
     given: Sequence[Choice],
     reason_codes: Sequence[ReasonCode],
@@ -71,7 +73,7 @@ def answer_bar(
     on_details: Callable[..., None],
 ) -> None:
     """Draw the bar; each act carries the token of the page it was drawn on."""
-    token = sheet.token
+    token, name = sheet.token, item.token
     standing = {key: decision.answer for key, decision in sheet.answers.items()}
     with st.container(horizontal=True, key="answers", gap="small", vertical_alignment="center"):
         for choice in given:
@@ -108,8 +110,6 @@ def answer_bar(
             args=(token,),
         )
         with st.popover("Reason, comment", key="details"):
-            item = desk.item
-            name = "none" if item is None else item.token
             codes = [None, *[code.code for code in reason_codes]]
             words_of = {code.code: code.text for code in reason_codes}
             st.selectbox(
@@ -119,7 +119,7 @@ def answer_bar(
                 format_func=lambda code: NO_REASON if code is None else words_of[code],
                 key=f"reason_{name}",
                 on_change=on_details,
-                args=(token, f"reason_{name}", "reason_code"),
+                args=(item, f"reason_{name}", "reason_code"),
             )
             st.text_area(
                 "Comment",
@@ -128,7 +128,7 @@ def answer_bar(
                 height=90,
                 key=f"comment_{name}",
                 on_change=on_details,
-                args=(token, f"comment_{name}", "comment"),
+                args=(item, f"comment_{name}", "comment"),
                 placeholder="Optional. Kept apart from the answer, so that it can be redacted.",
             )
         if st.button("Help", key="help", shortcut="H", type="tertiary"):

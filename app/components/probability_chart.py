@@ -1,6 +1,7 @@
 """Charts of what a round did: the model's probability by epoch, training curves, the mixture of each group."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -13,7 +14,7 @@ LINE_COLOURS = (theme.TEAL, theme.OCHRE, theme.PLUM, theme.BRICK, theme.INK_SOFT
 LINE_DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3], [4, 4], [1, 2], [10, 2], [3, 1])
 
 
-def _quiet(chart: alt.LayerChart | alt.Chart | alt.VConcatChart) -> alt.LayerChart | alt.Chart | alt.VConcatChart:
+def _quiet(chart: Any) -> Any:
     quiet = chart.configure_view(stroke=theme.LINE).configure(background=theme.PAPER, font=theme.FONT)
     quiet = quiet.configure_axis(
         labelColor=theme.INK_SOFT, titleColor=theme.INK_SOFT, gridColor=theme.WASH, titleFontWeight="normal"
@@ -21,7 +22,7 @@ def _quiet(chart: alt.LayerChart | alt.Chart | alt.VConcatChart) -> alt.LayerCha
     return quiet.configure_legend(labelColor=theme.INK, titleColor=theme.INK_SOFT, labelLimit=320)
 
 
-def probability_chart(frame: pd.DataFrame) -> alt.Chart:
+def probability_chart(frame: pd.DataFrame) -> Any:
     """The fused probability at each epoch (columns `epoch`, `probability`)."""
     base = alt.Chart(frame).encode(
         x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, grid=False)),
@@ -32,7 +33,7 @@ def probability_chart(frame: pd.DataFrame) -> alt.Chart:
     return _quiet(both.properties(height=110))
 
 
-def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) -> alt.Chart:
+def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) -> Any:
     """Several columns of the epoch table over the epochs; each line has its own dash as well as its own colour."""
     kept = [name for name in columns if name in frame and frame[name].notna().any()]
     long = frame[["epoch", *kept]].melt("epoch", var_name="column", value_name="value").dropna()
@@ -49,7 +50,7 @@ def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) ->
                 "curve:N",
                 title=None,
                 scale=alt.Scale(domain=names, range=list(LINE_COLOURS[:n])),
-                legend=alt.Legend(orient="bottom", columns=3, symbolType="stroke"),
+                legend=alt.Legend(orient="bottom", columns=2, symbolType="stroke"),
             ),
             strokeDash=alt.StrokeDash(
                 "curve:N", title=None, scale=alt.Scale(domain=names, range=list(LINE_DASHES[:n]))
@@ -61,14 +62,14 @@ def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) ->
     return _quiet(chart)
 
 
-def partition_chart(frame: pd.DataFrame) -> alt.Chart:
+def partition_chart(frame: pd.DataFrame) -> Any:
     """How many pairs fell in each part at each epoch (columns `epoch`, `n_clean` and so on)."""
     return curves_chart(
         frame, {f"n_{name}": name for name in ("uncertain", "noisy", "locked")}, "pairs (all others are clean)"
     )
 
 
-def mixture_chart(histogram: pd.DataFrame, fit: Mapping[str, float] | None, recorded: str) -> alt.LayerChart:
+def mixture_chart(histogram: pd.DataFrame, fit: Mapping[str, float] | None, recorded: str) -> Any:
     """One group's scores by part, with the two fitted bells (clean dashed, noisy solid) in counts per bar.
 
     `histogram` has low, high, partition, n; `fit` has n, both means, deviations and weights, or is None where the

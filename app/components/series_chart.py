@@ -7,19 +7,24 @@ where it is not, they stand side by side under the words "order unknown".
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
-import altair as alt
 import pandas as pd
 import streamlit as st
 
 from app import theme
 from audit_store.chart import ChannelInfo, Visit
 
-HEIGHT = 58
+Spec = dict[str, Any]
+
+HEIGHT = 50
 BREAK_SHARE = 0.05  # width of the break between two visits, of all hours shown
 PAD_SHARE = 0.08
 PADDING = {"left": 2, "right": 4, "top": 2, "bottom": 2}
 TICKS_ALL = 8
+EDGE_SHARE = 0.01
+THIN_SHARE = 0.02
+DRAWN = ("channel", "run", "x", "hour", "value", "visit", "shown", "standing")
 STEPS = (1, 2, 4, 6, 12, 24, 48, 72, 120, 240, 480, 960)
 
 
@@ -82,87 +87,101 @@ def _bound(value: object) -> float | None:
     return None if value is None or pd.isna(value) else float(value)  # type: ignore[arg-type, call-overload]
 
 
-def channel_chart(
-    frame: pd.DataFrame,
-    title: str,
-    unit: str,
-    places: Sequence[Place],
-    cutoff_hours: float | None,
-    *,
-    last: bool,
-    first: bool,
-) -> alt.LayerChart:
+def _shaded(left: Sequence[float], right: Sequence[float], low: float, high: float, fill: str, opacity: float) -> Spec:
+    values = [{"x": a, "x2": b, "value": low, "y2": high} for a, b in zip(left, right, strict=True)]
+    encoding = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
+    return {
+        "data": {"values": values},
+        "mark": {"type": "rect", "color": fill, "opacity": opacity},
+        "encoding": encoding,
+    }
+
+
+def _normal_range(
+    low: float | None, high: float | None, bottom: float, top: float, places: Sequence[Place]
+) -> Spec | None:
+    """The normal range where the axis shows some of it; one that is a single value is a thin band."""
+    if low is None and high is None:
+        return None
+    band = (bottom if low is None else max(bottom, low), top if high is None else min(top, high))
+    if band[1] < band[0]:
+        return None
+    if band[1] == band[0]:
+        thin = (top - bottom) * THIN_SHARE
+        band = (max(bottom, band[0] - thin), min(top, band[1] + thin))
+    left, right = [p.left for p in places], [p.left + p.length for p in places]
+    return _shaded(left, right, *band, theme.NORMAL_RANGE, 0.9)
+
+
+def channel_spec(
+    rows: pd.DataFrame, places: Sequence[Place], cutoff_hours: float | None, *, last: bool, first: bool
+) -> Spec:
     """One channel: its normal range shaded, each measurement a point, joined only within a run of measurements."""
-    low, high = _bound(frame["low"].iloc[0]), _bound(frame["high"].iloc[0])
-    bottom, top = _domain(frame["value"], low, high)
+    name, title, unit = (str(rows[column].iloc[0]) for column in ("channel", "title", "unit"))
+    low, high = _bound(rows["low"].iloc[0]), _bound(rows["high"].iloc[0])
+    bottom, top = _domain(rows["value"], low, high)
     right = places[-1].left + places[-1].length
-    x_scale = alt.Scale(domain=[places[0].left - right * 0.01, right * 1.01], nice=False, zero=False)
-    y_scale = alt.Scale(domain=[bottom, top], nice=False, zero=False)
     ticks, expression = _ticks(places)
-    x_axis = alt.Axis(
-        values=ticks,
-        labelExpr=expression,
-        title="hours from admission to the unit" if last else None,
-        labels=last,
-        ticks=last,
-        grid=False,
-        titleFontSize=10,
-        labelFontSize=10,
-    )
-    x = alt.X("x:Q", scale=x_scale, axis=x_axis)
-    y_axis = alt.Axis(tickCount=3, title=unit or None, titleFontSize=10, labelFontSize=10, minExtent=44, maxExtent=44)
-    y = alt.Y("value:Q", scale=y_scale, axis=y_axis)
-    layers: list[alt.Chart] = []
-    band_low, band_high = max(bottom, low if low is not None else bottom), min(top, high if high is not None else top)
-    if (low is not None or high is not None) and band_high >= band_low:
-        if band_high == band_low:
-            thin = (top - bottom) * 0.02
-            band_low, band_high = max(bottom, band_low - thin), min(top, band_high + thin)
-        band = pd.DataFrame({"x": [p.left for p in places], "x2": [p.left + p.length for p in places]})
-        band["value"], band["y2"] = band_low, band_high
-        layers.append(
-            alt.Chart(band).mark_rect(color=theme.NORMAL_RANGE, opacity=0.9).encode(x=x, x2="x2", y=y, y2="y2")
-        )
-    late = [p for p in places if cutoff_hours is not None and p.length > cutoff_hours]
-    if late and cutoff_hours is not None:
-        shade = pd.DataFrame({"x": [p.left + cutoff_hours for p in late], "x2": [p.left + p.length for p in late]})
-        shade["value"], shade["y2"] = bottom, top
-        layers.append(
-            alt.Chart(shade).mark_rect(color=theme.AFTER_CUTOFF, opacity=0.45).encode(x=x, x2="x2", y=y, y2="y2")
-        )
-    runs = alt.Chart(frame).mark_line(color=theme.TEAL, strokeWidth=1.4)
-    layers.append(runs.encode(x=x, y=y, detail="run:N", order="x:Q"))
-    points = alt.Chart(frame).mark_point(filled=True, opacity=1, size=18)
+    x_axis = {
+        "values": ticks,
+        "labelExpr": expression,
+        "title": "hours from admission to the unit" if last else None,
+        "labels": last,
+        "ticks": last,
+        "grid": False,
+    }
+    span = {"domain": [places[0].left - right * EDGE_SHARE, right * (1 + EDGE_SHARE)], "nice": False, "zero": False}
+    x = {"field": "x", "type": "quantitative", "scale": span, "axis": x_axis}
+    y_axis = {"tickCount": 3, "title": unit if unit not in ("", "None") else None, "minExtent": 44, "maxExtent": 44}
+    y_scale = {"domain": [bottom, top], "nice": False, "zero": False}
+    y = {"field": "value", "type": "quantitative", "scale": y_scale, "axis": y_axis}
+    layers: list[Spec] = []
+    band = _normal_range(low, high, bottom, top, places)
+    if band is not None:
+        layers.append(band)
+    if cutoff_hours is not None:
+        late = [p for p in places if p.length > cutoff_hours]
+        edges = [p.left + cutoff_hours for p in late], [p.left + p.length for p in late]
+        layers.append(_shaded(*edges, bottom, top, theme.AFTER_CUTOFF, 0.45))
+    mine: Spec = {"transform": [{"filter": {"field": "channel", "equal": name}}]}
     layers.append(
-        points.encode(
-            x=x,
-            y=y,
-            shape=alt.Shape(
-                "standing:N",
-                scale=alt.Scale(domain=["low", "within", "high"], range=["triangle-down", "circle", "triangle-up"]),
-                legend=None,
-            ),
-            color=alt.Color(
-                "standing:N",
-                scale=alt.Scale(domain=["low", "within", "high"], range=[theme.BRICK, theme.TEAL, theme.BRICK]),
-                legend=None,
-            ),
-            tooltip=[
-                alt.Tooltip("visit:N", title="visit"),
-                alt.Tooltip("hour:Q", title="hour", format=".1f"),
-                alt.Tooltip("shown:N", title=title),
-            ],
-        )
+        {
+            **mine,
+            "mark": {"type": "line", "color": theme.TEAL, "strokeWidth": 1.4},
+            "encoding": {"detail": {"field": "run"}, "order": {"field": "x", "type": "quantitative"}},
+        }
+    )
+    layers.append(
+        {
+            **mine,
+            "mark": {"type": "point", "filled": True, "opacity": 1, "size": 18},
+            "encoding": {
+                "shape": _by_standing(["triangle-down", "circle", "triangle-up"]),
+                "color": _by_standing([theme.BRICK, theme.TEAL, theme.BRICK]),
+                "tooltip": [
+                    {"field": "visit", "title": "visit"},
+                    {"field": "hour", "type": "quantitative", "title": "hour", "format": ".1f"},
+                    {"field": "shown", "title": title},
+                ],
+            },
+        }
     )
     if len(places) > 1:
-        edges = pd.DataFrame({"x": [p.left for p in places], "value": top})
-        edges["name"] = [f"{p.title} (asked)" if p.is_this else p.title for p in places]
-        layers.append(alt.Chart(edges).mark_rule(color=theme.INK_SOFT, strokeDash=[2, 2]).encode(x=x))
+        values = [{"x": p.left, "value": top, "name": f"{p.title} (asked)" if p.is_this else p.title} for p in places]
+        rule = {"type": "rule", "color": theme.INK_SOFT, "strokeDash": [2, 2]}
+        across = {"y": {"value": 0}, "y2": {"value": "height"}}
+        layers.append({"data": {"values": values}, "mark": rule, "encoding": across})
         if first:
-            words = alt.Chart(edges).mark_text(align="left", dx=3, dy=-6, fontSize=10, color=theme.INK)
-            layers.append(words.encode(x=x, y=y, text="name:N"))
-    name = alt.TitleParams(title, anchor="start", fontSize=11, fontWeight=600, offset=6 if len(places) > 1 else 2)
-    return alt.layer(*layers).properties(height=HEIGHT, title=name)
+            text = {"type": "text", "align": "left", "dx": 3, "dy": -6, "fontSize": 10, "color": theme.INK}
+            layers.append({"data": {"values": values}, "mark": text, "encoding": {"text": {"field": "name"}}})
+    offset = 5 if first and len(places) > 1 else 2
+    heading = {"text": title, "anchor": "start", "fontSize": 11, "fontWeight": 600, "offset": offset}
+    return {"height": HEIGHT, "title": heading, "encoding": {"x": x, "y": y}, "layer": layers}
+
+
+def _by_standing(values: Sequence[str]) -> Spec:
+    scale = {"domain": ["low", "within", "high"], "range": list(values)}
+    return {"field": "standing", "type": "nominal", "scale": scale, "legend": None}
 
 
 def prepare(frame: pd.DataFrame, places: Sequence[Place]) -> pd.DataFrame:
@@ -185,37 +204,37 @@ def prepare(frame: pd.DataFrame, places: Sequence[Place]) -> pd.DataFrame:
     return drawn
 
 
-def series_chart(
-    frame: pd.DataFrame, visits: Sequence[Visit], channels: Sequence[str], cutoff_hours: float | None
-) -> alt.VConcatChart | None:
-    """The chosen channels one above the other on the same hours, or None where nothing was measured."""
-    places = lay_out(visits, frame)
-    drawn = prepare(frame, places)
-    present = [name for name in channels if (drawn["channel"] == name).any()]
+def series_spec(
+    drawn: pd.DataFrame, places: Sequence[Place], channels: Sequence[str], cutoff_hours: float | None
+) -> Spec | None:
+    """The chosen channels one above the other on the same hours, or None where nothing was measured.
+
+    A Vega-Lite description, as Altair would write it: building it through Altair's checked objects takes half a
+    second a page, and this page is drawn after each key.
+    """
+    rows_of = {str(name): rows for name, rows in drawn.groupby("channel")}
+    present = [name for name in channels if name in rows_of]
     if not present or not places:
         return None
-    charts = []
-    for i, name in enumerate(present):
-        rows = drawn[drawn["channel"] == name]
-        charts.append(
-            channel_chart(
-                rows[["run", "x", "hour", "value", "visit", "shown", "standing", "low", "high"]],
-                str(rows["title"].iloc[0]),
-                str(rows["unit"].iloc[0] or ""),
-                places,
-                cutoff_hours,
-                last=i == len(present) - 1,
-                first=i == 0,
-            )
-        )
-    # fit-x: the frame's own choice for layers in a stack is "pad", which draws past the right edge
-    stacked = alt.vconcat(
-        *charts, spacing=4, autosize=alt.AutoSizeParams(type="fit-x", contains="padding"), padding=PADDING
-    )
-    stacked = stacked.configure_view(stroke=theme.LINE).configure(background=theme.CARD, font=theme.FONT)
-    return stacked.configure_axis(
-        labelColor=theme.INK_SOFT, titleColor=theme.INK_SOFT, gridColor=theme.WASH, titleFontWeight="normal"
-    )
+    charts = [
+        channel_spec(rows_of[name], places, cutoff_hours, last=i == len(present) - 1, first=i == 0)
+        for i, name in enumerate(present)
+    ]
+    quiet = {"labelColor": theme.INK_SOFT, "titleColor": theme.INK_SOFT, "gridColor": theme.WASH}
+    small = {"titleFontWeight": "normal", "titleFontSize": 10, "labelFontSize": 10}
+    return {
+        "vconcat": charts,
+        "spacing": 4,
+        # fit-x: the frame's own choice for layers in a stack is "pad", which draws past the right edge
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "padding": PADDING,
+        "config": {
+            "background": theme.CARD,
+            "font": theme.FONT,
+            "view": {"stroke": theme.LINE},
+            "axis": {**quiet, **small},
+        },
+    }
 
 
 def draw(
@@ -233,12 +252,19 @@ def draw(
     if not names:
         st.html('<p class="empty">None of these channels was measured here. Decide from the rest.</p>')
         return
+    places = lay_out(visits, frame)
+    drawn = prepare(frame, places)
     half = (len(names) + 1) // 2
+    titles = {channel.name: channel.title for channel in channels}
     columns = st.columns(2, gap="small") if len(names) > 1 else [st.container()]
     for i, (column, part) in enumerate(zip(columns, (names[:half], names[half:]), strict=False)):
-        chart = series_chart(frame, visits, part, cutoff_hours)
+        chart = series_spec(drawn, places, part, cutoff_hours)
         if chart is not None:
-            column.altair_chart(chart, width="stretch", theme=None, key=f"{key}_{i}")
+            spoken = ", ".join(titles[name] for name in part)
+            data = drawn.loc[drawn["channel"].isin(part), list(DRAWN)]
+            column.vega_lite_chart(
+                data, chart, width="stretch", theme=None, key=f"{key}_{i}", alt=f"Over time: {spoken}"
+            )
     words = ["shaded green: normal range", "▲▼ outside it", "lines stop where nothing was measured"]
     if cutoff_hours is not None:
         words.append(f"shaded violet: after the model's {cutoff_hours:.0f} h")

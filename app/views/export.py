@@ -46,7 +46,7 @@ def _summary(context: session.Context, policy: Policy) -> pd.DataFrame:
         "kept": "kept",
         "relabelled": "relabelled",
         "adjudicated": "adjudicated",
-        "auto_corrected": "model alone",
+        "auto_corrected": "model",
         "added": "now present",
         "removed": "now absent",
     }

@@ -77,15 +77,17 @@ def _waiting(context: session.Context, chosen: QueueFilter, mine: bool) -> None:
         return
     shown = pd.DataFrame(
         {
+            "stay": [masked(int(stay)) for stay in frame["stay_id"]],
+            "visit": frame["visit"].astype(int),
             "question": [
                 names[0] if len(names) == 1 else context.guidelines.groups[group].name
                 for names, group in zip(frame["label_names"], frame["label_group"], strict=True)
             ],
-            "stay": [masked(int(stay)) for stay in frame["stay_id"]],
-            "visit": frame["visit"].astype(int),
             "state": [STATES.get(state, state) for state in frame["state"]],
         }
     )
+    if not mine:
+        shown = shown.drop(columns="state")
     event = st.dataframe(
         shown,
         hide_index=True,

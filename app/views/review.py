@@ -6,12 +6,11 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
+from app import acts, session
 from app import desk as desks
-from app import session
 from app.components import keys, notes_view, panel_view, reveal, series_chart, strip
 from app.desk import Desk, Sheet
 from audit_store.chart import Chart, Header, LabelInfo, Visit
-from audit_store.decisions import Decision, record_together, undo
 from audit_store.guidelines import Group, Guideline
 from audit_store.panel import panel
 from audit_store.people import log_access
@@ -24,121 +23,6 @@ CHANNELS_AT_FIRST = 6
 FEWEST_CHANNELS = 4
 PASSAGES = 8
 THIS_VISIT, ALL_VISITS = "this visit", "all visits"
-
-
-def _desk() -> Desk:
-    desk: Desk = st.session_state["desk"]
-    return desk
-
-
-@session.guarded
-def _answer(token: str, name: str, answers: dict[str, str]) -> None:
-    desk, now = _desk(), time.monotonic()
-    if not desk.accepts(token, f"answer_{name}", now):
-        return
-    context = session.context()
-    desk.touch(now)
-    sheet, item = desk.sheet(context), desk.item
-    if item is None or {key: d.answer for key, d in sheet.answers.items()} == answers:
-        return
-    changed = {k: v for k, v in answers.items() if k not in sheet.answers or sheet.answers[k].answer != v}
-    written = record_together(context.store, context.person, desks.readings(context, desk, changed), token)
-    _take_in(context, desk, sheet, item, written)
-    if not desk.pause and len(changed) == len(item.label_keys):
-        desk.move(1)
-
-
-def _take_in(context: session.Context, desk: Desk, sheet: Sheet, item: Item, written: list[Decision]) -> None:
-    sheet.answers.update({decision.label_key: decision for decision in written})
-    sheet.seen = True
-    sheet.token = desks.new_token()
-    sheet.seconds = 0.0
-    pairs = [context.round_file.pair(item.stay_id, key) for key in item.label_keys]
-    desk.last_line = reveal.line_html(pairs, sheet.answers)
-
-
-@session.guarded
-def _rewrite(token: str) -> None:
-    """Write the standing answer again with another certainty, reason or comment."""
-    desk = _desk()
-    context = session.context()
-    sheet, item = desk.sheet(context), desk.item
-    if item is None or sheet.token != token or not sheet.answered:
-        return
-    same = {key: decision.answer for key, decision in sheet.answers.items()}
-    written = record_together(context.store, context.person, desks.readings(context, desk, same), token)
-    _take_in(context, desk, sheet, item, written)
-
-
-@session.guarded
-def _certainty(token: str) -> None:
-    desk = _desk()
-    if not desk.accepts(token, "certainty", time.monotonic()):
-        return
-    sheet = desk.sheet(session.context())
-    sheet.certainty = "low" if sheet.certainty == "high" else "high"
-    _rewrite(token)
-
-
-@session.guarded
-def _details(token: str, key: str, name: str) -> None:
-    sheet = _desk().sheet(session.context())
-    setattr(sheet, name, st.session_state[key] if name == "reason_code" else str(st.session_state[key] or ""))
-    _rewrite(token)
-
-
-@session.guarded
-def _undo(token: str) -> None:
-    desk = _desk()
-    if not desk.accepts(token, "undo", time.monotonic()):
-        return
-    context = session.context()
-    first = undo(context.store, context.person, desks.new_token())[0]
-    item = next(
-        (i for i in desk.items if i.stay_id == first.stay_id and first.label_key in i.label_keys),
-        None,
-    )
-    if item is None:
-        session.say("Taken back, in another batch. The queue lists your last acts.")
-        return
-    before = desk.sheets.pop(item.token, None)
-    desk.bring(item)
-    sheet = desk.sheet(context)
-    if before is not None and not sheet.answered:
-        sheet.comment, sheet.certainty, sheet.reason_code = before.comment, before.certainty, before.reason_code
-    words = "the answer before it stands again" if sheet.answered else "your next answer counts as given after seeing"
-    session.say(f"Taken back; {words}.")
-
-
-@session.guarded
-def _move(token: str, steps: int) -> None:
-    desk, now = _desk(), time.monotonic()
-    item = desk.item
-    if item is not None and not desk.accepts(token, f"move_{steps}", now):
-        return
-    desk.touch(now)
-    desk.move(steps)
-    desk.last_line = ""
-
-
-@session.guarded
-def _notes(token: str) -> None:
-    desk = _desk()
-    if not desk.accepts(token, "notes", time.monotonic()):
-        return
-    desk.whole_notes = not desk.whole_notes
-
-
-@session.guarded
-def _another_batch() -> None:
-    desk = _desk()
-    fresh = desks.open_batch(session.context(), desk.chosen)
-    fresh.pause = desk.pause
-    st.session_state["desk"] = fresh
-
-
-def _set_pause() -> None:
-    _desk().pause = bool(st.session_state["pause"])
 
 
 def _guideline_html(guideline: Guideline) -> str:
@@ -175,7 +59,7 @@ def _head(desk: Desk, header: Header, group: Group | None, guidelines: list[Guid
                 "Pause after each answer",
                 value=desk.pause,
                 key="pause",
-                on_change=_set_pause,
+                on_change=acts.set_pause,
                 help="Off: one key answers and goes on; what the record said of the last pair stays in sight.",
             )
 
@@ -301,18 +185,10 @@ def _closing(desk: Desk) -> None:
         title, words = "Nothing left to read here", "You have answered every open pair of these labels."
     st.html(f'<section class="empty-page"><h2>{title}</h2><p>{words}</p></section>')
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button("Another batch", key="another", type="primary", on_click=_another_batch)
+        st.button("Another batch", key="another", type="primary", on_click=acts.another_batch)
         if desk.items:
-            st.button("Previous", key="previous", shortcut="K", on_click=_move, args=("", -1))
-            st.button("Undo", key="undo", shortcut="U", on_click=_undo_last, type="tertiary")
-
-
-@session.guarded
-def _undo_last() -> None:
-    desk = _desk()
-    desk.move(-1)
-    sheet = desk.sheet(session.context())
-    _undo(sheet.token)
+            st.button("Previous", key="previous", shortcut="K", on_click=acts.move, args=("", -1))
+            st.button("Undo", key="undo", shortcut="U", on_click=acts.undo_last, type="tertiary")
 
 
 def _from_address(context: session.Context) -> Desk:
@@ -381,15 +257,16 @@ def _foot(
             st.html(reveal.waiting_html(len(item.label_keys)))
         keys.answer_bar(
             desk,
+            item,
             sheet,
             keys.choices(item.label_keys, group),
             guidelines[0].reason_codes,
-            on_answer=_answer,
-            on_undo=_undo,
-            on_move=_move,
-            on_notes=_notes,
-            on_certainty=_certainty,
-            on_details=_details,
+            on_answer=acts.answer,
+            on_undo=acts.take_back,
+            on_move=acts.move,
+            on_notes=acts.turn_notes,
+            on_certainty=acts.certainty,
+            on_details=acts.details,
         )
 
 

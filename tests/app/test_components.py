@@ -5,7 +5,9 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import altair as alt
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -74,12 +76,11 @@ def test_the_strip_asks_at_this_visit_and_says_not_coded_where_nothing_was(chart
     assert words.count("present") == 1
 
 
-def spec_of(chart: Chart, stays: list[int], channels: list[str]) -> dict[str, object]:
+def spec_of(chart: Chart, stays: list[int], channels: list[str]) -> dict[str, Any] | None:
     visits = [v for v in chart.visits(STAY) if v.stay_id in stays]
-    made = series_chart.series_chart(chart.series(stays, channels), visits, channels, chart.cutoff_hours)
-    assert made is not None
-    spec: dict[str, object] = json.loads(made.to_json())
-    return spec
+    frame = chart.series(stays, channels)
+    places = series_chart.lay_out(visits, frame)
+    return series_chart.series_spec(series_chart.prepare(frame, places), places, channels, chart.cutoff_hours)
 
 
 def test_a_chart_draws_each_measured_point_where_it_was_measured_and_no_other(chart: Chart) -> None:
@@ -111,8 +112,14 @@ def test_lines_are_cut_by_visit_and_by_run_and_axes_carry_their_units(chart: Cha
 
 
 def test_channels_that_nobody_measured_make_no_chart(chart: Chart) -> None:
-    frame = chart.series([STAY], ["troponin_i"])
-    assert series_chart.series_chart(frame, chart.visits(STAY), ["troponin_i"], 48.0) is None
+    assert spec_of(chart, [STAY], ["troponin_i"]) is None
+
+
+def test_the_description_of_a_chart_is_one_that_altair_accepts(chart: Chart) -> None:
+    stays = [visit.stay_id for visit in chart.visits(STAY)]
+    spec = spec_of(chart, stays, ["map", "lactate", "temperature"])
+    assert spec is not None
+    alt.VConcatChart.from_dict(spec, validate=True)
 
 
 def test_points_outside_the_normal_range_differ_in_shape_not_only_in_colour() -> None:
@@ -125,6 +132,7 @@ def test_points_outside_the_normal_range_differ_in_shape_not_only_in_colour() ->
             "low": [20.0] * 3,
             "high": [80.0] * 3,
             "unit": ["u"] * 3,
+            "title": ["t"] * 3,
             "category": [None] * 3,
         }
     )

@@ -1,0 +1,142 @@
+"""What a press on the pair page does: checked against the page shown, saved before anything moves."""
+
+import time
+
+import streamlit as st
+
+from app import desk as desks
+from app import session
+from app.components import reveal
+from app.desk import Desk, Sheet
+from audit_store.decisions import new_token, record_together, undo
+from audit_store.errors import DecisionError
+from audit_store.queue import Item
+
+
+def _desk() -> Desk:
+    desk: Desk = st.session_state["desk"]
+    return desk
+
+
+@session.guarded
+def answer(token: str, name: str, answers: dict[str, str]) -> None:
+    desk, now = _desk(), time.monotonic()
+    if not desk.accepts(token, f"answer_{name}", now):
+        return
+    context = session.context()
+    desk.touch(now)
+    sheet, item = desk.sheet(context), desk.item
+    if item is None or {key: d.answer for key, d in sheet.answers.items()} == answers:
+        return
+    changed = {k: v for k, v in answers.items() if k not in sheet.answers or sheet.answers[k].answer != v}
+    _write(context, desk, sheet, item, changed)
+    if not desk.pause and len(changed) == len(item.label_keys):
+        desk.move(1)
+
+
+def _write(context: session.Context, desk: Desk, sheet: Sheet, item: Item, answers: dict[str, str]) -> None:
+    """Record answers under the page's token; once they are on disk the page gets a new one."""
+    made = desks.readings(context, desk, item, sheet, answers)
+    try:
+        written = record_together(context.store, context.person, made, sheet.token)
+    except DecisionError:
+        desk.sheets.pop(item.token, None)  # what the store has is not what the page showed: read it again
+        raise
+    sheet.answers.update({decision.label_key: decision for decision in written})
+    sheet.seen = True
+    sheet.token = new_token()
+    sheet.seconds = 0.0
+    pairs = [context.round_file.pair(item.stay_id, key) for key in item.label_keys]
+    desk.last_line = reveal.line_html(pairs, sheet.answers)
+
+
+def _rewrite(desk: Desk, item: Item) -> None:
+    """Write the standing answer again with another certainty, reason or comment; without one there is nothing to."""
+    sheet = desk.sheets[item.token]
+    if sheet.answered:
+        context = session.context()
+        same = {key: decision.answer for key, decision in sheet.answers.items()}
+        _write(context, desk, sheet, item, same)
+
+
+@session.guarded
+def certainty(token: str) -> None:
+    desk = _desk()
+    if not desk.accepts(token, "certainty", time.monotonic()):
+        return
+    sheet = desk.sheet(session.context())
+    sheet.certainty = "low" if sheet.certainty == "high" else "high"
+    if desk.item is not None:
+        _rewrite(desk, desk.item)
+
+
+@session.guarded
+def details(item: Item, key: str, name: str) -> None:
+    """Keep the reason or comment of the item it was given for, even if the page has moved on since."""
+    desk = _desk()
+    sheet = desk.sheets.get(item.token)
+    if sheet is not None:
+        setattr(sheet, name, st.session_state[key] if name == "reason_code" else str(st.session_state[key] or ""))
+        _rewrite(desk, item)
+
+
+@session.guarded
+def take_back(token: str) -> None:
+    desk = _desk()
+    if not desk.accepts(token, "undo", time.monotonic()):
+        return
+    context = session.context()
+    first = undo(context.store, context.person, new_token())[0]
+    item = next(
+        (i for i in desk.items if i.stay_id == first.stay_id and first.label_key in i.label_keys),
+        None,
+    )
+    if item is None:
+        session.say("Taken back, in another batch. The queue lists your last acts.")
+        return
+    before = desk.sheets.pop(item.token, None)
+    desk.bring(item)
+    sheet = desk.sheet(context)
+    if before is not None and not sheet.answered:
+        sheet.comment, sheet.certainty, sheet.reason_code = before.comment, before.certainty, before.reason_code
+    words = "the answer before it stands again" if sheet.answered else "your next answer counts as given after seeing"
+    session.say(f"Taken back; {words}.")
+
+
+@session.guarded
+def move(token: str, steps: int) -> None:
+    desk, now = _desk(), time.monotonic()
+    item = desk.item
+    if item is not None and not desk.accepts(token, f"move_{steps}", now):
+        return
+    desk.touch(now)
+    desk.move(steps)
+    desk.last_line = ""
+
+
+@session.guarded
+def turn_notes(token: str) -> None:
+    desk = _desk()
+    if not desk.accepts(token, "notes", time.monotonic()):
+        return
+    desk.whole_notes = not desk.whole_notes
+
+
+@session.guarded
+def another_batch() -> None:
+    desk = _desk()
+    fresh = desks.open_batch(session.context(), desk.chosen)
+    fresh.pause = desk.pause
+    st.session_state["desk"] = fresh
+
+
+def set_pause() -> None:
+    _desk().pause = bool(st.session_state["pause"])
+
+
+@session.guarded
+def undo_last() -> None:
+    desk = _desk()
+    desk.move(-1)
+    sheet = desk.sheet(session.context())
+    take_back(sheet.token)
