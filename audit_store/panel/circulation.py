@@ -23,7 +23,7 @@ def _value(reading: Reading) -> float:
 
 
 def _on_chronic_dialysis(view: View) -> bool:
-    return bool(view.rows("dialysis_chronic"))
+    return bool(view.rows("dialysis_chronic") or view.note_hits("dialysis_chronic"))
 
 
 @rule("kdigo_rise", "creatinine", "observations.value[creatinine]")
@@ -148,7 +148,8 @@ def oliguria(view: View, limits: Limits) -> Answer:
 @rule("dialysis_recorded", "dialysis", "review_evidence.name")
 def dialysis_recorded(view: View, limits: Limits) -> Answer:
     """Find dialysis in this stay, and whether the record files it as chronic."""
-    acute, chronic, rows = view.rows("dialysis_acute"), view.rows("dialysis_chronic"), view.rows("dialysis")
+    acute, rows = view.rows("dialysis_acute"), view.rows("dialysis")
+    chronic = view.rows("dialysis_chronic") + (view.note_hits("dialysis_chronic") if rows else [])
     if acute:
         return f"dialysis recorded as acute: {named(acute)}{at(acute[0])}", SUPPORTS, refs_of(acute)
     if chronic:

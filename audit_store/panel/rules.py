@@ -182,11 +182,13 @@ def named(readings: Sequence[Reading], most: int = 3) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
-def recorded(key: str, item: str, lists: tuple[str, ...], direction: str, words: str) -> None:
-    """Register a criterion that a row of one of the lists is recorded in this stay."""
+def recorded(
+    key: str, item: str, lists: tuple[str, ...], direction: str, words: str, kinds: tuple[str, ...] = ()
+) -> None:
+    """Register a criterion that a row of one of the lists is recorded in this stay (of these kinds, where given)."""
 
     def ask(view: View, limits: Limits) -> Answer:
-        rows = view.rows(*lists)
+        rows = [row for row in view.rows(*lists) if not kinds or row.kind in kinds]
         return (f"{words}: {named(rows)}{at(rows[0])}", direction, refs_of(rows)) if rows else None
 
     RULES[key] = Rule(key, item, "review_evidence.name", ask)

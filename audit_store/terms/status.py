@@ -29,7 +29,7 @@ class Scope:
         Words between a term and a cue behind it, at most [words].
     """
 
-    negation: int = 14
+    negation: int = 60
     uncertain: int = 6
     historical: int = 30
     family: int = 30
@@ -37,14 +37,14 @@ class Scope:
 
 
 DEFAULT_SCOPE = Scope()
-_FURTHEST = 220
+_FURTHEST = 500
 """Code points on either side of a term that are looked at, at most."""
 _END = re.compile(r"[!;•]|\.(?=\s|$)|\n(?![ \t]*[a-z])")
 _ABBREVIATED = re.compile(r"(?:\b(?:dr|mr|mrs|ms|st|vs|approx|pt|hx|no)|\b[a-z])\.$", re.IGNORECASE)
 _HEADING = re.compile(r"(?:^|\n|(?<=[.;]))[ \t]*([A-Za-z][A-Za-z /&()-]{1,48}?)[ \t]*:(?!\d)")
 _BLANK = re.compile(r"\n[ \t]*\n")
 _TURN = re.compile(r"\b(?:but|however|patient|pt|he|she|who)\b", re.IGNORECASE)
-_IMMEDIATE = r"^\s*(?:[:=\-–(]\s*|(?:is|was)\s+)(?:{})"
+_IMMEDIATE = r"^\s*(?:[:=\-–(]\s*|(?:is|was)\s+)(?:{})\s*(?:[;,.)\n]|$)"
 _ASKED_BEFORE = re.compile(r"\?\s{0,1}$")
 _ASKED_AFTER = re.compile(r"^\s{0,1}\?")
 
