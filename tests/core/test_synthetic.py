@@ -62,9 +62,7 @@ def test_prevalences_are_the_published_ones_scaled_to_the_papers_positives_per_s
 def test_lifelong_phenotypes_never_leave_and_acute_ones_do(many: Patients) -> None:
     later = np.flatnonzero(many.visit > 1)
     before, after = many.truth[later - 1], many.truth[later]
-    kept = {
-        label.key: float(after[before[:, i], i].mean()) for i, label in enumerate(PHENOTYPES) if before[:, i].any()
-    }
+    kept = {label.key: float(after[before[:, i], i].mean()) for i, label in enumerate(PHENOTYPES) if before[:, i].any()}
     persistence = {label.key: label.persistence for label in PHENOTYPES}
     assert all(share == 1.0 for key, share in kept.items() if persistence[key] == "lifelong")
     acute = np.mean([share for key, share in kept.items() if persistence[key] == "acute"])

@@ -92,13 +92,14 @@ class SyntheticConfig:
     both_of_group
         Share of grouped pairs (diabetes, hypertension) in which both phenotypes are stated.
     effect_scale
-        Multiplies every effect of a phenotype on a channel.
+        Multiplies every effect of a phenotype on a channel that a model reads; laboratory values stay as they are.
     strength_sd
         Sd of the logarithm of a phenotype's strength in one stay.
     silent
         Share of present phenotypes that leave no trace in the series.
-    mimic, mimic_strength
-        Share of absent phenotypes that leave a trace all the same (pain, drugs, other causes), and how strong.
+    mimic, mimic_strength, mimic_channels
+        Share of absent phenotypes that leave a trace all the same (pain, drugs, other causes), how strong, and on
+        what share of the phenotype's channels: a lone fever, a lone fast pulse.
     present_at_admission
         Share of acute phenotypes that began before admission.
     onset_limit
@@ -109,6 +110,11 @@ class SyntheticConfig:
         Hourly correlation of a channel's slow noise.
     mention_scale, symptom_scale, false_mention_scale
         Multiply the probabilities of naming a present phenotype, hinting at it, and naming an absent one.
+    named_at_most
+        Chance at most that a note names a present phenotype; the rest is left out, however outspoken its author.
+    checklist, checklist_depth
+        Share of notes whose author goes through a list of conditions and denies the absent ones in one sentence, and
+        how many times likelier each is denied then.
     typos
         Typing errors per hundred words.
     copy_forward
@@ -130,19 +136,23 @@ class SyntheticConfig:
     recurrent_stay_share: float = 0.45
     acute_patient_share: float = 0.15
     both_of_group: float = 0.02
-    effect_scale: float = 0.85
-    strength_sd: float = 0.45
-    silent: float = 0.10
-    mimic: float = 0.06
-    mimic_strength: float = 0.7
+    effect_scale: float = 1.8
+    strength_sd: float = 0.30
+    silent: float = 0.08
+    mimic: float = 0.08
+    mimic_strength: float = 1.2
+    mimic_channels: float = 0.4
     present_at_admission: float = 0.72
     onset_limit: float = 36.0
     ramp: float = 4.0
     recovery: float = 55.0
     slow_correlation: float = 0.85
-    mention_scale: float = 1.6
+    mention_scale: float = 2.2
     symptom_scale: float = 1.2
-    false_mention_scale: float = 1.6
+    false_mention_scale: float = 1.8
+    named_at_most: float = 0.8
+    checklist: float = 0.6
+    checklist_depth: float = 5.0
     typos: float = 0.8
     copy_forward: float = 0.45
 

@@ -19,6 +19,7 @@ from core.cohort.sources.synthetic.series import Course
 
 ADMISSION, PROGRESS, DISCHARGE = "Admission note", "Progress note", "Discharge summary"
 _PROGRESS_SHARE = 0.65
+_HABIT = 2.2  # 1 = every name equally often
 _SOCIAL = ("smoking", "social")
 _LIFELONG = [label.persistence == "lifelong" for label in PHENOTYPES]
 
@@ -45,6 +46,12 @@ def phrases() -> dict[str, Any]:
 
 def _pick(options: list[str], dice: random.Random) -> str:
     return options[int(dice.random() * len(options))]
+
+
+def _named(entry: dict[str, Any], dice: random.Random) -> str:
+    """One of a phenotype's names; the first ones are the usual ones."""
+    names: list[str] = entry["names"]
+    return names[int(dice.random() ** _HABIT * len(names))]
 
 
 def _some(options: list[str], mean: float, dice: random.Random) -> list[str]:
@@ -85,24 +92,31 @@ class _Plan:
     family: list[str]
 
 
-def _plan(truth: np.ndarray, began: np.ndarray, config: SyntheticConfig, dice: random.Random, scale: float) -> _Plan:
-    """Decide what is said of each phenotype; `scale` is how outspoken this note is."""
+def _plan(truth: np.ndarray, told: np.ndarray, config: SyntheticConfig, dice: random.Random, outspoken: float) -> _Plan:
+    """Decide what a note says of each phenotype.
+
+    `told` marks phenotypes that a note of this kind may tell of at its hour, where present; `outspoken` multiplies the
+    chance of naming one.
+    """
     book, plan = phrases(), _Plan([], [], [], [], [], [], [], [])
     frames = book["frames"]
+    asked = config.checklist_depth if dice.random() < config.checklist else 1.0
     for i, entry in enumerate(book["label"]):
-        name = entry["names"][int(dice.random() ** 1.5 * len(entry["names"]))]
+        name = _named(entry, dice)
         if truth[i]:
-            if dice.random() < entry["name_p"] * config.mention_scale * scale and began[i]:
+            if not told[i]:
+                continue
+            if dice.random() < min(entry["name_p"] * config.mention_scale * outspoken, config.named_at_most):
                 target, frame = (plan.history, "stated") if _LIFELONG[i] else (plan.acute, "acute")
                 target.append(_pick(frames[frame], dice).format(x=name))
             if dice.random() < entry.get("drug_p", 0.0) * config.symptom_scale:
                 plan.drugs.append(_pick(entry["drugs"], dice))
-            if dice.random() < entry["hint_p"] * config.symptom_scale and began[i]:
+            if dice.random() < entry["hint_p"] * config.symptom_scale:
                 plan.hints.append(_pick(entry["hints"], dice))
             continue
         wrong = config.false_mention_scale
-        if dice.random() < entry["negate_p"] * wrong:
-            plan.denied.append(_pick(frames["negation"], dice).format(x=name))
+        if dice.random() < entry["negate_p"] * wrong * asked:
+            plan.denied.append(name)
         if dice.random() < entry["doubt_p"] * wrong:
             plan.doubts.append(_pick(frames["doubt"], dice).format(x=name))
         if dice.random() < entry.get("past_p", 0.0) * wrong:
@@ -116,6 +130,15 @@ def _plan(truth: np.ndarray, began: np.ndarray, config: SyntheticConfig, dice: r
             who = _pick(book["distractors"]["relatives"], dice)
             plan.family.append(_pick(frames["family"], dice).format(who=who, x=entry["family"]))
     return plan
+
+
+def _denial(plan: _Plan, history: str, dice: random.Random) -> str:
+    """Deny, in one sentence, what was asked for and not found, among it things that no label is about."""
+    if not plan.denied:
+        return ""
+    others = _some(phrases()["distractors"]["history"], 0.4 * len(plan.denied), dice)
+    listed = _shuffled(plan.denied + [x for x in others if x not in history and not x.startswith("s/p")], dice)
+    return _sentence([_pick(phrases()["frames"]["negation"], dice).format(x=listed[0]), *listed[1:]])
 
 
 def _admission(plan: _Plan, history: str, age: int, female: bool, dice: random.Random) -> tuple[str, int]:
@@ -135,6 +158,7 @@ def _admission(plan: _Plan, history: str, age: int, female: bool, dice: random.R
         f"Denies {', '.join(denials)}." if denials else "",
         f"PMH: {history}.",
         f"Meds: {', '.join(drugs) or _pick(frames['nil'], dice)}.",
+        _denial(plan, history, dice),
         f"Allergies: {_pick(noise['allergies'], dice)}. Social: {', '.join(_pick(noise[k], dice) for k in _SOCIAL)}.",
         f"FH: {', '.join(plan.family) or _pick(noise['family'], dice)}.",
         f"Exam: {', '.join(_some(noise['exam'], 3.0, dice)) or _pick(frames['nil'], dice)}.",
@@ -144,16 +168,17 @@ def _admission(plan: _Plan, history: str, age: int, female: bool, dice: random.R
     return body + f"\nPlan: {', '.join(_some(noise['plans'], 3.0, dice)) or 'supportive care'}.", len(body)
 
 
-def _progress(plan: _Plan, dice: random.Random) -> tuple[str, int]:
+def _progress(plan: _Plan, history: str, dice: random.Random) -> tuple[str, int]:
     """Text of a progress note and where its readable part ends."""
     noise = phrases()["distractors"]
-    events = _shuffled(plan.acute + plan.hints + plan.doubts + plan.denied[:1], dice)
-    body = "\n".join(
-        [
-            f"Events: {', '.join(events) or 'no acute events overnight'}.",
-            f"Exam: {', '.join(_some(noise['exam'], 2.5, dice)) or 'unchanged'}.",
-        ]
-    )
+    events = _shuffled(plan.acute + plan.hints + plan.doubts, dice)
+    exam = _some(noise["exam"], 2.5, dice)
+    lines = [
+        f"Events: {', '.join(events) or 'no acute events overnight'}.",
+        f"Exam: {', '.join(exam) or 'unchanged'}.",
+        _denial(plan, history, dice),
+    ]
+    body = "\n".join(line for line in lines if line)
     return body + f"\nPlan: {', '.join(_some(noise['plans'], 2.5, dice)) or 'as above'}.", len(body)
 
 
@@ -163,7 +188,7 @@ def _discharge(truth: np.ndarray, dice: random.Random) -> str:
     said = []
     for i, entry in enumerate(book["label"]):
         if dice.random() < (0.82 if truth[i] else 0.02):
-            said.append(entry["names"][int(dice.random() ** 1.5 * len(entry["names"]))])
+            said.append(_named(entry, dice))
     listed = ", ".join(_shuffled(said, dice)) or "none listed"
     return f"Discharge diagnoses: {listed}.\nCourse: {_pick(book['distractors']['plans'], dice)}."
 
@@ -202,7 +227,7 @@ def write_notes(patients: Patients, course: Course, wanted: np.ndarray, config: 
             history = last_history
         else:
             known = plan.history + plan.past + _some(distractors["history"], 2.6, dice)
-            history = ", ".join(_shuffled(known + plan.denied, dice)) or "none"
+            history = ", ".join(_shuffled(known, dice)) or "none"
         last_history = history
         body, end = _admission(plan, history, int(patients.age[row]), bool(patients.female[row]), dice)
         typed = _mistyped(body[:end], config.typos, dice) + body[end:]
@@ -210,8 +235,8 @@ def write_notes(patients: Patients, course: Course, wanted: np.ndarray, config: 
         if los > 14.0 and dice.random() < _PROGRESS_SHARE:
             hour = min(12.0 + 34.0 * dice.random(), 0.95 * los)
             began = ~acute | (course.onset[row] <= hour)
-            plan = _plan(truth & acute, began, config, dice, 1.0)
-            body, end = _progress(plan, dice)
+            plan = _plan(truth, acute & began, config, dice, 1.0)
+            body, end = _progress(plan, history, dice)
             typed = _mistyped(body[:end], config.typos, dice) + body[end:]
             _add(out, row, hour, PROGRESS, typed, end)
         _add(out, row, los, DISCHARGE, _discharge(truth, dice), None)

@@ -16,6 +16,7 @@ from core.cohort.sources.synthetic.patients import Patients
 
 _KEYS = {label.key: i for i, label in enumerate(PHENOTYPES)}
 _CHUNK = 4_000
+_GOLDEN = 0.618034  # spreads one draw evenly over channels
 _OFF_CHART = {"bedside": 0.10}
 _FIRST_DRAW = ("bedside", "temperature", "gcs", "chemistry", "count")
 _GCS_PARTS = ("gcs_eye", "gcs_verbal", "gcs_motor", "gcs_total")
@@ -35,6 +36,9 @@ class Course:
         Hours at which it begins, and at which it starts to fall; lifelong ones never wane.
     fall
         Hours to fall by 1/e.
+    lone
+        Where an absent phenotype is mimicked: a uniform draw, by which some of its channels move and others don't;
+        NaN elsewhere.
     flags
         Treatments and subtypes, [stays] each.
     """
@@ -44,6 +48,7 @@ class Course:
     onset: np.ndarray
     wane: np.ndarray
     fall: np.ndarray
+    lone: np.ndarray
     flags: dict[str, np.ndarray]
 
 
@@ -69,6 +74,7 @@ def draw_course(patients: Patients, config: SyntheticConfig, rng: np.random.Gene
     lifelong = np.array([label.persistence != "acute" for label in PHENOTYPES])
     mimic = config.mimic_strength * np.exp(config.strength_sd * rng.standard_normal((n, k)))
     strength = np.where(truth, strength, np.where(mimicked, mimic, 0.0)).astype(np.float32)
+    lone = np.where(mimicked, rng.random((n, k)), np.nan).astype(np.float32)
     before = rng.random((n, k)) < config.present_at_admission
     latest = np.minimum(config.onset_limit, 0.7 * patients.los)[:, None]
     onset = np.where(before, -12.0 * rng.random((n, k)), latest * rng.random((n, k)))
@@ -82,7 +88,15 @@ def draw_course(patients: Patients, config: SyntheticConfig, rng: np.random.Gene
         for key, share in flag["given"].items():
             absent = absent * np.where(truth[:, _KEYS[key]], 1.0 - share, 1.0)
         flags[name] = rng.random(n) > absent
-    return Course(truth, strength, onset.astype(np.float32), wane.astype(np.float32), fall.astype(np.float32), flags)
+    return Course(
+        truth=truth,
+        strength=strength,
+        onset=onset.astype(np.float32),
+        wane=wane.astype(np.float32),
+        fall=fall.astype(np.float32),
+        lone=lone,
+        flags=flags,
+    )
 
 
 def _factor(course: Course, name: str, *, first: bool) -> np.ndarray:
@@ -165,6 +179,7 @@ def _chunk(
         fresh = rng.standard_normal((n, len(drifting)), dtype=np.float32)
         slow[t] = rho * slow[t - 1] + np.sqrt(1 - rho * rho) * fresh
 
+    fold = {name: i * _GOLDEN % 1.0 for i, name in enumerate(model.channels)}
     out = []
     for group_name, group in model.groups.items():
         stay, hour = _charted(group, group_name, patients, course, config, rng)
@@ -189,9 +204,15 @@ def _chunk(
                 weight = weight * _factor(course, factor, first=i == 0)
             active = np.flatnonzero(weight[stay] != 0)
             at, when = stay[active], hour[active].astype(np.float32)
-            pull = weight[at] * _shape(term, course, config, phase, at, when) * np.float32(config.effect_scale)
+            pull = weight[at] * _shape(term, course, config, phase, at, when)
+            lead = _KEYS.get(term.when[0])
             for name in touched:
-                level[name][active] += term.effects[name] * pull
+                moved = pull
+                if lead is not None:
+                    draw = (course.lone[at, lead] + fold[name]) % 1.0
+                    moved = pull * ~(draw >= config.mimic_channels)
+                read = name not in BY_NAME or BY_NAME[name].model  # hidden scales become model channels
+                level[name][active] += term.effects[name] * (config.effect_scale if read else 1.0) * moved
         for name in members:
             channel = model.channels[name]
             value = np.exp(np.clip(level[name], -8, 12)) if channel.scale == "log" else level[name]
@@ -256,6 +277,7 @@ def draw_series(patients: Patients, course: Course, config: SyntheticConfig, rng
             onset=course.onset[part],
             wane=course.wane[part],
             fall=course.fall[part],
+            lone=course.lone[part],
             flags={name: flag[part] for name, flag in course.flags.items()},
         )
         for name, stay, hour, value, category in _chunk(
