@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from audit_store.chart import series as series_view
 from audit_store.chart.files import TABLES, PrunedTable, read_manifest
+from audit_store.chart.patient import read_patient
 from audit_store.chart.records import (
     ChannelInfo,
     Header,
@@ -32,7 +33,6 @@ from audit_store.chart.strip import state_of, strip
 from audit_store.errors import WorkspaceError
 
 _PATIENTS_KEPT = 48
-_DECIMALS = 4
 _OLDEST = 90
 _DAY = 24.0
 _SECONDS = 3600.0
@@ -342,32 +342,7 @@ class Chart:
 
     def _read(self, patient: int) -> PatientRecord:
         stay_ids = tuple(int(stay) for stay in self._stays["stay_id"].take(self._rows_of[patient]).to_pylist())
-        visit = {stay: place + 1 for place, stay in enumerate(stay_ids)}
-        cutoff = self.cutoff_hours
-
-        def late(hour: float | None) -> bool:
-            return cutoff is not None and hour is not None and hour >= cutoff
-
-        labels = self._tables["labels"].rows(stay_ids, ["stay_id", "label", "source", "observed", "code"]).to_pylist()
-        primary = str(self.manifest["primary_source"])
-        recorded: dict[tuple[int, str], tuple[int | None, str | None]] = {
-            (int(row["stay_id"]), str(row["label"])): (row["observed"], row["code"])
-            for row in labels
-            if row["source"] == primary
-        }
-        evidence = self._tables["review_evidence"].rows(stay_ids).to_pandas()
-        evidence.insert(1, "visit", evidence["stay_id"].map(visit).astype("int64"))
-        hours = evidence["hour"].to_numpy(dtype=np.float64)
-        evidence["after_cutoff"] = np.zeros(len(hours), dtype=bool) if cutoff is None else hours >= cutoff
-        evidence = evidence.sort_values(["visit", "hour", "kind", "name"], kind="stable", ignore_index=True)
-        return PatientRecord(
-            stay_ids,
-            _tracks_of(self._tables["observations"].rows(stay_ids)),
-            _notes_of(self._tables["notes"].rows(stay_ids), visit, late),
-            evidence,
-            recorded,
-            frozenset(stay for (stay, _), (observed, _) in recorded.items() if observed is not None),
-        )
+        return read_patient(self._tables, stay_ids, self.cutoff_hours, str(self.manifest["primary_source"]))
 
 
 def _gap(before: Visit | None, group: int, start: float | None, known: bool) -> str:
@@ -381,43 +356,3 @@ def _gap(before: Visit | None, group: int, start: float | None, known: bool) -> 
         return "interval not known"
     days = (start - before.axis_start - before.los_hours) / _DAY
     return "same day" if days < 1 else f"{days:,.0f} days later"
-
-
-def _tracks_of(table: pa.Table) -> dict[tuple[int, str], Track]:
-    if not table.num_rows:
-        return {}
-    encoded = table["channel"].combine_chunks().dictionary_encode()
-    names = encoded.dictionary.to_pylist()
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    stays = table["stay_id"].to_numpy()
-    hours = table["hour"].to_numpy().astype(np.float64)
-    values = np.round(table["value"].to_numpy(zero_copy_only=False).astype(np.float64), _DECIMALS)
-    categories = np.array(table["category"].to_pylist(), dtype=object)
-    order = np.lexsort((hours, codes, stays))
-    stays, codes, hours, values, categories = (a[order] for a in (stays, codes, hours, values, categories))
-    breaks = np.flatnonzero((np.diff(stays) != 0) | (np.diff(codes) != 0)) + 1
-    out: dict[tuple[int, str], Track] = {}
-    for a, b in zip(np.concatenate([[0], breaks]), np.concatenate([breaks, [len(stays)]]), strict=True):
-        out[(int(stays[a]), str(names[codes[a]]))] = Track(
-            np.round(hours[a:b], _DECIMALS), values[a:b], tuple(categories[a:b])
-        )
-    return out
-
-
-def _notes_of(table: pa.Table, visit: dict[int, int], late: Callable[[float | None], bool]) -> tuple[Note, ...]:
-    notes = [
-        Note(
-            int(row["stay_id"]),
-            int(row["note_id"]),
-            visit[int(row["stay_id"])],
-            None if row["hour"] is None else round(float(row["hour"]), _DECIMALS),
-            str(row["category"]),
-            str(row["text"]),
-            row["model_start"] is None or row["model_end"] is None,
-            row["model_start"],
-            row["model_end"],
-            late(row["hour"]),
-        )
-        for row in table.to_pylist()
-    ]
-    return tuple(sorted(notes, key=lambda n: (n.visit, -1.0 if n.hour is None else n.hour, n.note_id)))

@@ -64,12 +64,15 @@ class PrunedTable:
         Its metadata, parsed once.
     lows, highs
         Smallest and largest stay_id per row group; groups without statistics span everything.
+    seen
+        Size and time of change of the file when its footer was read.
     """
 
     path: Path
     footer: Any
     lows: np.ndarray
     highs: np.ndarray
+    seen: tuple[int, int]
 
     @classmethod
     def open(cls, path: Path) -> "PrunedTable":
@@ -82,6 +85,7 @@ class PrunedTable:
         """
         if not path.is_file():
             raise WorkspaceError(f"{path.name} in the cohort", "no such file", _REBUILD)
+        seen = _seen(path)
         try:
             footer = pq.read_metadata(path)
         except (pa.ArrowInvalid, OSError):
@@ -96,7 +100,7 @@ class PrunedTable:
             statistics = footer.row_group(group).column(column).statistics
             if statistics is not None and statistics.has_min_max:
                 lows[group], highs[group] = statistics.min, statistics.max
-        return cls(path, footer, lows, highs)
+        return cls(path, footer, lows, highs, seen)
 
     def groups_for(self, stay_ids: np.ndarray) -> list[int]:
         """Row groups that can hold one of the stays."""
@@ -113,10 +117,14 @@ class PrunedTable:
         """
         wanted = np.asarray(stay_ids, dtype=np.int64)
         try:
+            if _seen(self.path) != self.seen:
+                raise OSError
             with pq.ParquetFile(self.path, metadata=self.footer) as handle:
                 table = handle.read_row_groups(self.groups_for(wanted), columns=columns, use_threads=False)
         except (pa.ArrowInvalid, OSError):
-            raise WorkspaceError(f"{self.path.name} as it was opened", "another or no file", _REBUILD) from None
+            raise WorkspaceError(
+                f"{self.path.name} as it was opened", "another or no file", "open the review again"
+            ) from None
         return table.filter(pc.is_in(table["stay_id"], value_set=pa.array(wanted)))
 
     def distinct(self, columns: list[str]) -> pa.Table:
@@ -127,3 +135,8 @@ class PrunedTable:
                 part = handle.read_row_group(group, columns=columns).group_by(columns).aggregate([])
                 seen = part if seen is None else pa.concat_tables([seen, part]).group_by(columns).aggregate([])
             return seen if seen is not None else handle.read(columns=columns)
+
+
+def _seen(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

@@ -73,7 +73,7 @@ def phrase(text: str) -> str:
     open_end = body.endswith("*")
     pieces = [re.escape(piece) for piece in re.split(r"[\s\-]+", body.rstrip("*")) if piece]
     core = r"[\s\-]+".join(piece.replace(r"\|", r"\s*[|›]\s*") for piece in pieces)
-    left = r"(?<!\w)" if re.match(r"\w", body) else ""
+    left = r"(?<!\w)(?<!non-)" if re.match(r"\w", body) else ""
     right = r"[\w\-]*" if open_end else (r"(?!\w)" if re.search(r"\w$", body) else "")
     return f"{left}{core}{right}"
 

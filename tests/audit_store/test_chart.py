@@ -164,6 +164,14 @@ def test_a_spoilt_cohort_is_refused_in_one_line(tmp_path: Path, spoil) -> None: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_cohort_that_was_rebuilt_under_an_open_chart_is_not_read_with_the_old_footers(tmp_path: Path) -> None:
+    series = [(1.0, "map", 70.0)]
+    chart = Chart.open(write_invented(tmp_path / "cohort", {1: Stay(1, series=series), 2: Stay(2)}))
+    write_invented(tmp_path / "cohort", {1: Stay(1, series=series * 1), 2: Stay(2, series=series)})
+    with pytest.raises(WorkspaceError):
+        chart.series([2])
+
+
 def test_an_unknown_stay_is_refused_without_its_id(chart: Chart) -> None:
     with pytest.raises(WorkspaceError) as caught:
         chart.header(987_654)
