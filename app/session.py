@@ -23,7 +23,7 @@ from audit_store.workspace import Workspace, open_workspace
 
 WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
 DEMO_NAME = "demo"
-DEMO_PASSWORD = "demonstration"
+DEMO_PASSWORD = "demo-password"
 _PERSON = "person"
 _SECRET = "session_secret"
 _NOTICE = "notice"

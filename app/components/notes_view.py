@@ -4,7 +4,7 @@ A term's standing is a word beside it and a kind of underline; what moved the mo
 dotted line above the words and is named so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
 
@@ -13,6 +13,7 @@ import streamlit as st
 from audit_store.chart import Note, Visit
 from audit_store.terms import Mark, Passage, Segment, find_terms, segments
 
+OPEN_CHARACTERS = 4000
 WORDS = {
     "affirmed": "named",
     "negated": "negated",
@@ -87,10 +88,8 @@ def draw_passages(passages: Sequence[Passage], visits: Sequence[Visit], notes: S
         st.html('<p class="empty">No notes were written, or none are in this data. Decide from the rest.</p>')
         return
     if not passages:
-        st.html(
-            '<p class="empty">No words for this condition were found in the notes. '
-            "Press N to read the notes themselves.</p>"
-        )
+        st.html('<p class="empty">No words for this condition were found in the notes. Here they are.</p>')
+        draw_whole(notes, titles, (), ())
         return
     kinds = sorted({piece.kind for passage in passages for piece in passage.segments})
     body = "".join(
@@ -99,10 +98,16 @@ def draw_passages(passages: Sequence[Passage], visits: Sequence[Visit], notes: S
     st.html(f'<section class="notes">{body}{legend_html(kinds, marked)}</section>')
 
 
-def draw_whole(notes: Sequence[Note], title: str, label_keys: Sequence[str], marks: Sequence[Mark]) -> None:
-    """Every note of one visit in full."""
+def draw_whole(
+    notes: Sequence[Note], titles: Mapping[int, str], label_keys: Sequence[str], marks: Sequence[Mark]
+) -> None:
+    """Notes in full, open as far as they are short."""
     if not notes:
         st.html('<p class="empty">This visit has no notes in this data.</p>')
         return
-    body = "".join(note_html(note, title, label_keys, marks, opened=i == 0) for i, note in enumerate(notes))
+    body, shown = "", 0
+    for note in notes:
+        opened = shown == 0 or shown + len(note.text) <= OPEN_CHARACTERS
+        shown += len(note.text) if opened else 0
+        body += note_html(note, titles.get(note.stay_id, f"v{note.visit}"), label_keys, marks, opened=opened)
     st.html(f'<section class="notes">{body}</section>')

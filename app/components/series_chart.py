@@ -132,7 +132,7 @@ def channel_spec(
     }
     span = {"domain": [places[0].left - right * EDGE_SHARE, right * (1 + EDGE_SHARE)], "nice": False, "zero": False}
     x = {"field": "x", "type": "quantitative", "scale": span, "axis": x_axis}
-    y_axis = {"tickCount": 3, "title": unit if unit not in ("", "None") else None, "minExtent": 44, "maxExtent": 44}
+    y_axis = {"tickCount": 3, "title": unit if unit not in ("", "None") else " ", "minExtent": 44, "maxExtent": 44}
     y_scale = {"domain": [bottom, top], "nice": False, "zero": False}
     y = {"field": "value", "type": "quantitative", "scale": y_scale, "axis": y_axis}
     layers: list[Spec] = []
@@ -266,7 +266,7 @@ def draw(
                 data, chart, width="stretch", theme=None, key=f"{key}_{i}", alt=f"Over time: {spoken}"
             )
     words = ["shaded green: normal range", "▲▼ outside it", "lines stop where nothing was measured"]
-    if cutoff_hours is not None:
+    if cutoff_hours is not None and any(place.length > cutoff_hours for place in places):
         words.append(f"shaded violet: after the model's {cutoff_hours:.0f} h")
     if len(visits) > 1 and not order_known:
         words.insert(0, "<b>visits side by side: order unknown</b>")

@@ -64,7 +64,7 @@ def _counts_html(table: pd.DataFrame, chosen: tuple[str, ...]) -> str:
         )
         rows.append(
             f"<tr><th>{escape(str(row['name']))}</th>{cells}"
-            f'<td class="bar"><span style="width:{done}%"></span></td></tr>'
+            f'<td><div class="track"><div style="width:{done}%"></div></div></td></tr>'
         )
     head = "".join(f"<th>{h}</th>" for h in ("to read", "open", "answered", "disagree", "locked", "done"))
     return f'<table class="counts"><thead><tr><th>label</th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
@@ -113,21 +113,22 @@ def _last_acts(context: session.Context) -> None:
         st.html('<p class="empty">Your last ten answers will stand here, each with a way to take it back.</p>')
         return
     names = context.round_file.label_names
-    for row in acts.to_dict("records"):
-        words, act = st.columns([5, 1], vertical_alignment="center")
-        answer = ANSWERS.get(str(row["answer"]), str(row["answer"]))
-        taken = " · taken back" if row["taken_back"] else ""
-        words.html(
-            f'<p class="act"><b>{escape(names.get(str(row["label_key"]), str(row["label_key"])))}</b> '
-            f"{masked(int(row['stay_id']))} · {escape(answer)}{taken}</p>"
+    for act_id, rows in acts.groupby("act", sort=False):
+        row = rows.iloc[0]
+        said = " · ".join(
+            f"<b>{escape(names.get(str(key), str(key)))}</b> {escape(ANSWERS.get(str(answer), str(answer)))}"
+            for key, answer in zip(rows["label_key"], rows["answer"], strict=True)
         )
-        if not row["taken_back"] and row["answer"] != "retract":
+        taken = bool(rows["taken_back"].all())
+        words, act = st.columns([5, 1], vertical_alignment="center")
+        words.html(f'<p class="act">{masked(int(row["stay_id"]))} {said}{" · taken back" if taken else ""}</p>')
+        if not taken:
             act.button(
                 "Take back",
                 key=f"take_back_{row['id']}",
                 type="tertiary",
                 on_click=_take_back,
-                args=(st.session_state.setdefault(f"take_back_token_{row['id']}", new_token()), int(row["id"])),
+                args=(st.session_state.setdefault(f"take_back_token_{act_id}", new_token()), int(row["id"])),
             )
 
 

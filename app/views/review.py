@@ -142,7 +142,7 @@ def _notes_pane(
             st.html('<span class="tag">order unknown</span>')
     notes = every if place == "all" else tuple(note for note in every if note.stay_id == place)
     if whole:
-        notes_view.draw_whole(notes, titles[int(place)], item.label_keys, marks)
+        notes_view.draw_whole(notes, titles, item.label_keys, marks)
         return
     found = [p for key in item.label_keys for p in passages(notes, key, marks, limit=PASSAGES)]
     found = sorted(found, key=lambda p: -p.score)

@@ -90,7 +90,7 @@ def _mixtures(round_file: RoundFile) -> None:
             )
             if fit is None:
                 reason = str(group["reason"].iloc[0] or "") if len(group) else ""
-                st.html(f'<p class="soft">No mixture was fitted here. {escape(reason)}</p>')
+                st.html(f'<p class="soft">No mixture was fitted here{": " if reason else ""}{escape(reason)}.</p>')
     st.html(
         '<p class="legend">bars: pairs by part · dashed line: the bell of pairs that fit their label · solid line: '
         "the bell of pairs that do not · each group of one label and one recorded value has its own</p>"
