@@ -69,9 +69,11 @@ def build_synthetic_cohort(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     stays: Annotated[int, typer.Option(help="How many stays.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 0,
-    noise: Annotated[str, typer.Option(help="none, symmetric, asymmetric, balanced or ccn.")] = "balanced",
-    rho_plus: Annotated[float, typer.Option(help="P(1→0); the one rate of symmetric and balanced.")] = 0.2,
-    rho_minus: Annotated[float, typer.Option(help="P(0→1), asymmetric noise alone.")] = 0.0,
+    noise: Annotated[str, typer.Option(help="none, symmetric, asymmetric or balanced.")] = "balanced",
+    rho_plus: Annotated[float | None, typer.Option(help="P(1→0), 0.2 when not given.")] = None,
+    rho_minus: Annotated[
+        float | None, typer.Option(help="P(0→1), asymmetric noise alone; the other kinds derive it.")
+    ] = None,
     noise_seed: Annotated[int, typer.Option(help="Seed of the noise, apart from the patients'.")] = 123,
 ) -> None:
     """Invent patients with known truth and label noise, to try things on.

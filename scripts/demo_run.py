@@ -12,7 +12,7 @@ from scripts.running import invent, run_training
 
 DEMO_NAME = "demo"
 DEMO_PASSWORD = "demo-password"
-DEMO_NOISE = ("balanced", 0.2, 0.0, 123)
+DEMO_NOISE = ("balanced", 0.2, None, 123)
 
 
 def prepare(folder: Path, *, stays: int, epochs: int | None, seed: int, say: Callable[[str], object]) -> int | None:

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from core.errors import ConfigError
 
+DEFAULT_RHO = 0.2
+
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -23,11 +25,13 @@ def needs_trainer(error: ModuleNotFoundError) -> NoReturn:
 
 
 def invent(
-    target: Path, stays: int, seed: int, noise: str, rho_plus: float, rho_minus: float, noise_seed: int
+    target: Path, stays: int, seed: int, noise: str, rho_plus: float | None, rho_minus: float | None, noise_seed: int
 ) -> dict[str, Any]:
     from core.cohort.sources.synthetic import NoiseSpec, build_synthetic
 
-    spec = NoiseSpec(kind=noise, rho_plus=rho_plus, rho_minus=rho_minus)
+    plus = rho_plus if rho_plus is not None else (0.0 if noise == "none" else DEFAULT_RHO)
+    minus = rho_minus if rho_minus is not None else (plus if noise == "symmetric" else 0.0)
+    spec = NoiseSpec(kind=noise, rho_plus=plus, rho_minus=minus)
     return build_synthetic(target, stays=stays, seed=seed, noise=spec, noise_seed=noise_seed)
 
 
