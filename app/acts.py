@@ -83,8 +83,19 @@ def details(item: Item, key: str, name: str) -> None:
 @session.guarded
 def take_back(token: str) -> None:
     desk = _desk()
-    if not desk.accepts(token, "undo", time.monotonic()):
-        return
+    if desk.accepts(token, "undo", time.monotonic()):
+        _take_back(desk)
+
+
+@session.guarded
+def take_back_last() -> None:
+    """Undo from the batch's closing page, where no pair is on the screen."""
+    desk = _desk()
+    if desk.let_go("undo", time.monotonic()):
+        _take_back(desk)
+
+
+def _take_back(desk: Desk) -> None:
     context = session.context()
     first = undo(context.store, context.person, new_token())[0]
     item = next(
@@ -107,7 +118,7 @@ def take_back(token: str) -> None:
 def move(token: str, steps: int) -> None:
     desk, now = _desk(), time.monotonic()
     item = desk.item
-    if item is not None and not desk.accepts(token, f"move_{steps}", now):
+    if item is not None and not desk.accepts(token, f"move_{steps}", now, seen=False):
         return
     desk.touch(now)
     desk.move(steps)
@@ -117,7 +128,7 @@ def move(token: str, steps: int) -> None:
 @session.guarded
 def turn_notes(token: str) -> None:
     desk = _desk()
-    if not desk.accepts(token, "notes", time.monotonic()):
+    if not desk.accepts(token, "notes", time.monotonic(), seen=False):
         return
     desk.whole_notes = not desk.whole_notes
 
@@ -132,11 +143,3 @@ def another_batch() -> None:
 
 def set_pause() -> None:
     _desk().pause = bool(st.session_state["pause"])
-
-
-@session.guarded
-def undo_last() -> None:
-    desk = _desk()
-    desk.move(-1)
-    sheet = desk.sheet(session.context())
-    take_back(sheet.token)

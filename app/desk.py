@@ -13,6 +13,7 @@ from audit_store.queue import Item, QueueFilter, next_items
 
 BATCH = 60  # pairs; a reviewer's sitting (review.md draws "batch 37 of 60")
 HELD_SECONDS = 0.7  # the same key again within this is a held key, not a second thought
+SEEN_SECONDS = 0.5  # nobody reads a page in less; a press that comes sooner was meant for the page before
 ACTIVE_CAP_SECONDS = 300.0  # longest stretch without a touch that still counts as reading
 UNDO_REACH = 10
 
@@ -48,6 +49,7 @@ class Desk:
     whole_notes: bool = False
     sheets: dict[str, Sheet] = field(default_factory=dict)
     pressed: dict[str, float] = field(default_factory=dict)
+    drawn: dict[str, float] = field(default_factory=dict)
     touched: float | None = None
     last_line: str = ""
 
@@ -65,14 +67,33 @@ class Desk:
             self.sheets[item.token] = read_sheet(context, item)
         return self.sheets[item.token]
 
-    def accepts(self, page_token: str, key: str, now: float) -> bool:
-        """Whether a press counts: it belongs to the page shown, and its key was let go since it last counted."""
+    def let_go(self, key: str, now: float) -> bool:
+        """Whether a key was let go since its last press."""
         before = self.pressed.get(key)
         self.pressed[key] = now
-        if before is not None and now - before < HELD_SECONDS:
-            return False
+        return before is None or now - before >= HELD_SECONDS
+
+    def shown(self, page_token: str, now: float) -> None:
+        """Note when a page was drawn to its end."""
+        self.drawn.setdefault(page_token, now)
+
+    def accepts(self, page_token: str, key: str, now: float, *, seen: bool = True) -> bool:
+        """Whether a press counts: its key was let go, it belongs to the page shown, and that page could be seen.
+
+        On a slow machine presses of a held key arrive late, one for each page drawn, with that page's token; so what
+        writes (`seen`) counts only once its page has stood there for `SEEN_SECONDS` without such a press.
+        """
         item = self.item
-        return item is not None and item.token in self.sheets and self.sheets[item.token].token == page_token
+        free = self.let_go(key, now)
+        if item is None or item.token not in self.sheets or self.sheets[item.token].token != page_token:
+            return False
+        if not seen:
+            return free
+        since = self.drawn.get(page_token)
+        counts = free and since is not None and now - since >= SEEN_SECONDS
+        if not counts:
+            self.drawn.pop(page_token, None)
+        return counts
 
     def touch(self, now: float) -> None:
         """Count the time since the last touch to the item on the screen."""

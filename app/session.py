@@ -18,7 +18,7 @@ from audit_store.guidelines import Guidelines
 from audit_store.guidelines import load as load_guidelines
 from audit_store.people import PERMISSIONS, Person, authenticate, end_session, list_people, resume_session
 from audit_store.people import start_session as begin_session
-from audit_store.rounds import RoundFile, open_round
+from audit_store.rounds import RoundFile, check_cohort_matches, open_round
 from audit_store.workspace import Workspace, open_workspace
 
 WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
@@ -58,6 +58,12 @@ def _chart(folder: str, stamp: float) -> Chart:
 
 
 @st.cache_resource(show_spinner=False)
+def _check_cohort(_place: Workspace, _round_file: RoundFile, folder: str, stamp: float, round_id: int) -> None:
+    """Refuse a cohort that changed since the round was trained; looked at again when the manifest changes."""
+    check_cohort_matches(_place, _round_file)
+
+
+@st.cache_resource(show_spinner=False)
 def guidelines() -> Guidelines:
     """The guidelines that ship with the store, read once."""
     return load_guidelines()
@@ -86,8 +92,10 @@ def context() -> Context:
     manifest = place.cohort / "manifest.json"
     if not manifest.is_file():
         raise WorkspaceError("a cohort in the workspace", "none", "run miracl build-cohort, then open this page again")
-    chart = _chart(str(place.cohort), manifest.stat().st_mtime)
-    return Context(opened, person, open_round(place), chart, guidelines())
+    stamp = manifest.stat().st_mtime
+    round_file = open_round(place)
+    _check_cohort(place, round_file, str(place.cohort), stamp, round_file.info.round_id)
+    return Context(opened, person, round_file, _chart(str(place.cohort), stamp), guidelines())
 
 
 def current_person() -> Person | None:

@@ -188,7 +188,7 @@ def _closing(desk: Desk) -> None:
         st.button("Another batch", key="another", type="primary", on_click=acts.another_batch)
         if desk.items:
             st.button("Previous", key="previous", shortcut="K", on_click=acts.move, args=("", -1))
-            st.button("Undo", key="undo", shortcut="U", on_click=acts.undo_last, type="tertiary")
+            st.button("Undo", key="undo", shortcut="U", on_click=acts.take_back_last, type="tertiary")
 
 
 def _from_address(context: session.Context) -> Desk:
@@ -243,6 +243,7 @@ def render() -> None:
         with st.container(key="notes_pane"):
             _notes_pane(context, item, visits, marks, desk.whole_notes, bool(pairs))
     _foot(desk, sheet, item, group, guidelines, pairs)
+    desk.shown(sheet.token, time.monotonic())
 
 
 def _foot(

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from app.desk import HELD_SECONDS
 from audit_store.decisions import of_pair
 from audit_store.ledger import trail
+from audit_store.people import add_person, operator
+from audit_store.rounds import open_round
 from audit_store.verify import verify
 from tests.app.browser import browsing, chromium, serving, settled
 from tests.app.invented import NAME, PASSWORD, Invented, make_workspace
+from tests.app.sitting import PAUSE, asked, assert_blind, line, press, sign_in, sit, start
 
 pytestmark = [
     pytest.mark.browser,
@@ -20,18 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
-
-REVEALING = (
-    "recorded: absent",
-    "recorded: present",
-    "model:",
-    "rank ",
-    "suspected",
-    "you accept",
-    "you reject",
-    "correction",
-    "probability",
-)
 
 
 @pytest.fixture(scope="module")
@@ -48,44 +38,20 @@ def rows(made: Invented, key: tuple[str, int], label: str) -> pd.DataFrame:
     return of_pair(made.store, made.stays[key], label)
 
 
-def press(page: Page, key: str) -> None:
-    page.wait_for_timeout(int(HELD_SECONDS * 1000) + 100)
-    page.keyboard.press(key)
-    page.wait_for_timeout(100)
-    settled(page)
-
-
-def line(page: Page) -> str:
-    return page.locator(".reveal-line").inner_text()
-
-
-def sign_in(page: Page, address: str) -> None:
-    page.goto(address)
-    page.get_by_label("Name", exact=True).fill(NAME)
-    page.get_by_label("Password", exact=True).fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("button", name="reviewing")).to_be_visible(timeout=20_000)
-    settled(page)
-
-
 def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place: tuple[Invented, str]) -> None:
     made, address = place
-    asked = []
+    requests = []
     with browsing() as page:
-        page.on("request", lambda request: asked.append(request.url))
-        sign_in(page, address)
-        page.get_by_role("button", name="reviewing").click()
+        page.on("request", lambda request: requests.append(request.url))
+        sign_in(page, address, NAME, PASSWORD)
+        start(page)
         question = page.locator(".question")
-        expect(question).to_contain_text("Septicemia", timeout=20_000)
-        settled(page)
+        expect(question).to_contain_text("Septicemia")
 
         # before the answer: nothing in the page tells what is recorded or proposed
-        text = page.content().lower()
-        body = page.locator("[data-testid=stApp]").inner_text().lower()
-        assert not [word for word in REVEALING if word in body]
-        assert "false_negative" not in text
-        assert "asked now" in page.locator(".cell.this").inner_text()
-        assert str(made.stays[("p-three-visits", 1)]) not in page.url + text
+        item = asked(page, made.store, open_round(made.store.workspace))
+        assert (item.stay_id, item.label_keys) == (made.stays[("p-three-visits", 1)], ("septicemia",))
+        assert_blind(page, item)
         for key in ("Present", "Absent", "Can't say"):
             box = page.get_by_role("button", name=key).first.bounding_box()
             assert box is not None
@@ -94,6 +60,7 @@ def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place
         assert "<script>" not in page.locator(".notes").inner_html()
 
         # a held key writes one decision
+        page.wait_for_timeout(PAUSE)
         page.keyboard.down("p")
         for _ in range(25):
             page.wait_for_timeout(40)
@@ -160,6 +127,7 @@ def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place
         press(page, "j")
         press(page, "j")
         expect(question).to_contain_text("infarction")
+        page.wait_for_timeout(PAUSE)
         before = len(trail(made.store, kinds=("decision",), limit=500))
         page.keyboard.down("a")
         for _ in range(30):
@@ -182,7 +150,7 @@ def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place
         row = table[(table["stay_id"] == made.stays[pair[0]]) & (table["label"] == pair[1])].iloc[0]
         assert (row["observed"], row["cleaned"], row["basis"]) == (0, 1, "relabelled")
 
-    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
     assert verify(made.store) == []
 
 
@@ -192,10 +160,8 @@ def test_the_answer_bar_and_all_panes_are_in_sight_without_scrolling(
 ) -> None:
     _, address = place
     with browsing(width, height) as page:
-        sign_in(page, address)
-        page.get_by_role("button", name="reviewing").click()
-        expect(page.locator(".question")).to_be_visible(timeout=20_000)
-        settled(page)
+        sign_in(page, address, NAME, PASSWORD)
+        start(page)
         for name in ("left_pane", "series_pane", "notes_pane", "answers"):
             box = page.locator(f".st-key-{name}").bounding_box()
             assert box is not None
@@ -207,3 +173,12 @@ def test_the_answer_bar_and_all_panes_are_in_sight_without_scrolling(
         assert bar is not None
         assert pane is not None
         assert pane["y"] + pane["height"] <= bar["y"]
+
+
+def test_another_reader_sits_down_to_the_same_round_blind(place: tuple[Invented, str]) -> None:
+    made, address = place
+    add_person(made.store, operator(), "noor", PASSWORD)
+    with browsing(1024, 768) as page:
+        done = sit(page, address, made.store, "noor", PASSWORD, items=2)
+    assert len(done) == 2
+    assert verify(made.store) == []

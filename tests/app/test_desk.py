@@ -1,6 +1,6 @@
 """One press, one act: held keys, stale pages and the clock."""
 
-from app.desk import ACTIVE_CAP_SECONDS, HELD_SECONDS, Desk, Sheet
+from app.desk import ACTIVE_CAP_SECONDS, HELD_SECONDS, SEEN_SECONDS, Desk, Sheet
 from audit_store.queue import Item, QueueFilter
 
 
@@ -11,6 +11,8 @@ def item(token: str) -> Item:
 def desk() -> Desk:
     made = Desk(1, QueueFilter(), [item("one"), item("two")])
     made.sheets = {"one": Sheet("page-one"), "two": Sheet("page-two")}
+    for token in ("page-one", "page-two"):
+        made.shown(token, 0.0)
     return made
 
 
@@ -29,6 +31,28 @@ def test_a_key_held_for_two_seconds_counts_once_even_after_the_page_moved_on() -
             counted += 1
             made.move(1)
     assert counted == 1
+
+
+def test_on_a_slow_server_late_presses_of_a_held_key_answer_one_page_alone() -> None:
+    made = Desk(1, QueueFilter(), [item(str(i)) for i in range(9)])
+    made.sheets = {str(i): Sheet(f"page-{i}") for i in range(9)}
+    made.shown("page-0", 0.0)
+    at, counted = 5.0, 0
+    for _ in range(8):  # each waiting press is taken up as soon as the page before it is drawn, two seconds later
+        if made.accepts(f"page-{made.at}", "answer_present", at):
+            counted += 1
+            made.move(1)
+        made.shown(f"page-{made.at}", at + 2.0)
+        at += 2.01
+    assert counted == 1
+    assert made.accepts(f"page-{made.at}", "answer_present", at + SEEN_SECONDS + HELD_SECONDS)
+
+
+def test_a_page_not_drawn_to_its_end_takes_no_answer_but_may_be_left() -> None:
+    made = desk()
+    made.drawn.clear()
+    assert not made.accepts("page-one", "answer_present", 50.0)
+    assert made.accepts("page-one", "move_1", 50.0, seen=False)
 
 
 def test_a_press_after_the_key_was_let_go_counts_again() -> None:

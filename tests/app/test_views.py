@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from app import session
 from audit_store.decisions import of_pair
 from audit_store.people import add_person, operator
-from tests.app.invented import FLAGS, NAME, PASSWORD, Invented, make_workspace
+from tests.app.invented import FLAGS, NAME, PASSWORD, Invented, make_workspace, write_invented_cohort
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
 VIEWS = ("queue", "review", "rounds", "export")
@@ -41,6 +41,7 @@ def words(app: AppTest) -> str:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "workspace"
     monkeypatch.setenv(session.WORKSPACE_VARIABLE, str(folder))
+    monkeypatch.setattr("app.desk.SEEN_SECONDS", 0.0)
     return folder
 
 
@@ -114,6 +115,13 @@ def test_a_workspace_without_a_round_says_which_command_makes_one(place: Path) -
     make_workspace(place, with_round=False)
     app = opened("review")
     assert "miracl train" in words(app)
+
+
+def test_a_cohort_changed_since_the_round_was_trained_is_told_and_nothing_is_asked(one: Invented, place: Path) -> None:
+    write_invented_cohort(place / "cohort", patients=5)
+    app = opened("review")
+    assert "cohort" in words(app)
+    assert not any(button.key == "answer_present" for button in app.button)
 
 
 def test_a_wrong_password_is_told_without_saying_which_of_the_two_was_wrong(one: Invented) -> None:
