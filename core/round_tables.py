@@ -194,8 +194,13 @@ def label_table(made: Round) -> pa.Table:
     )
 
 
+def _known(figures: np.ndarray) -> pa.Array:
+    """Figures as float64, empty where there is none (a group without a mixture)."""
+    return pa.array(figures, pa.float64(), mask=~np.isfinite(figures))
+
+
 def mixture_table(mixtures: Mixtures) -> pa.Table:
-    """Table ``mixture``: one row a label and observed class."""
+    """Table ``mixture``: one row a label and observed class; figures of a degenerate group may be empty."""
     labels, classes = np.indices(mixtures.n.shape)
     figures = (
         "mean_clean", "mean_noisy", "sd_clean", "sd_noisy", "weight_clean", "weight_noisy", "score_min", "score_max",
@@ -205,7 +210,7 @@ def mixture_table(mixtures: Mixtures) -> pa.Table:
             "label_id": pa.array(labels.ravel(), pa.int16()),
             "observed_class": pa.array(classes.ravel(), pa.uint8()),
             "n": pa.array(mixtures.n.ravel(), pa.int64()),
-            **{name: pa.array(getattr(mixtures, name).ravel(), pa.float64()) for name in figures},
+            **{name: _known(getattr(mixtures, name).ravel()) for name in figures},
             "degenerate": pa.array(mixtures.degenerate.ravel().astype(bool)),
             "reason": pa.array(mixtures.reason.ravel().tolist(), pa.string()),
         }
