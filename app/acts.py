@@ -105,6 +105,7 @@ def _take_back(desk: Desk) -> None:
     if item is None:
         session.say("Taken back, in another batch. The queue lists your last acts.")
         return
+    desk.last_line = ""
     before = desk.sheets.pop(item.token, None)
     desk.bring(item)
     sheet = desk.sheet(context)

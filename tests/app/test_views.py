@@ -203,6 +203,7 @@ def test_the_last_pair_is_followed_by_a_closing_page_and_undo_reaches_back_from_
     assert "pair 1 of 1" in words(app)
     rows = of_pair(one.store, one.stays[("p-three-visits", 1)], "septicemia")
     assert rows["answer"].tolist() == ["present", "retract"]
+    assert "recorded: absent" not in words(app)
 
 
 def test_someone_who_may_not_decide_is_told_so_and_nothing_is_written(one: Invented) -> None:
