@@ -75,7 +75,10 @@ def kdigo_ratio(view: View, limits: Limits) -> Answer:
 
 @rule("creatinine_steady", "creatinine", "observations.value[creatinine]")
 def creatinine_steady(view: View, limits: Limits) -> Answer:
-    """Say that creatinine, measured over a day or more, met neither KDIGO criterion."""
+    """Say that creatinine, measured over a day or more, met neither KDIGO criterion.
+
+    It speaks against only where no value was raised: one that was high from the first may have risen before.
+    """
     own = view.readings("creatinine")
     if len(own) < 2 or (own[-1].hour or 0.0) - (own[0].hour or 0.0) < limits.creatinine_steady_hours:
         return None
@@ -83,6 +86,9 @@ def creatinine_steady(view: View, limits: Limits) -> Answer:
         return None
     low, high = min(map(_value, own)), max(map(_value, own))
     words = f"creatinine {number(low)}–{number(high)} mg/dL in {len(own)} measurements: no KDIGO rise"
+    normal_high = view.chart.channel("creatinine").high
+    if normal_high is not None and high > normal_high:
+        return f"{words}, but raised within the stay and no lower baseline: can't tell by it", NEUTRAL, refs_of(own)
     return words, AGAINST, refs_of(own)
 
 

@@ -115,6 +115,14 @@ CASES = [
         S(two("creatinine", 1.0, 1.3)),
     ),
     Case(
+        "creatinine_steady",
+        "acute_renal_failure",
+        "neutral",
+        S(two("creatinine", 2.8, 2.2)),
+        S(two("creatinine", 1.1, 1.0)),
+        turned="against",
+    ),
+    Case(
         "creatinine_no_baseline",
         "acute_renal_failure",
         "neutral",
