@@ -136,10 +136,10 @@ class SyntheticConfig:
     recurrent_stay_share: float = 0.45
     acute_patient_share: float = 0.15
     both_of_group: float = 0.02
-    effect_scale: float = 1.8
+    effect_scale: float = 2.1
     strength_sd: float = 0.30
-    silent: float = 0.08
-    mimic: float = 0.08
+    silent: float = 0.04
+    mimic: float = 0.06
     mimic_strength: float = 1.2
     mimic_channels: float = 0.4
     present_at_admission: float = 0.72
@@ -147,10 +147,10 @@ class SyntheticConfig:
     ramp: float = 4.0
     recovery: float = 55.0
     slow_correlation: float = 0.85
-    mention_scale: float = 2.2
+    mention_scale: float = 2.4
     symptom_scale: float = 1.2
     false_mention_scale: float = 1.8
-    named_at_most: float = 0.8
+    named_at_most: float = 0.85
     checklist: float = 0.6
     checklist_depth: float = 5.0
     typos: float = 0.8
