@@ -328,6 +328,27 @@ def benchmark_select(
     run(stays)
 
 
+@benchmark_app.command("synthetic")
+def benchmark_synthetic(
+    stays: Annotated[int, typer.Option(min=100, help="Stays to invent.")] = 2000,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")] = 3,
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the network.")] = 30,
+    network: Annotated[bool, typer.Option(help="Train the network too; without it seconds instead of minutes.")] = True,
+) -> None:
+    """Measure how hard the invented patients are: clean labels, both modalities, each alone, and regression.
+
+    Example: miracl benchmark synthetic --seeds 1
+    """
+    try:
+        from core.cohort.sources.synthetic import SyntheticConfig
+        from scripts.benchmarks.synthetic import markdown, rows
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(
+        markdown(rows(stays, list(range(seeds)), epochs, "compact", network, SyntheticConfig())), markup=False
+    )
+
+
 @app.command()
 def demo(
     workspace: WorkspaceOption = Path("workspace-demo"),

@@ -48,8 +48,10 @@ def test_each_command_is_in_the_readme(words: tuple[str, ...]) -> None:
 def assert_one_line(done: object, *words: str) -> None:
     stderr = done.stderr  # type: ignore[attr-defined]
     assert done.returncode == 2, stderr  # type: ignore[attr-defined]
-    lines = stderr.strip().splitlines()
+    lines = [line for line in stderr.strip().splitlines() if line.startswith("miracl: ")]
+    progress = [line for line in stderr.strip().splitlines() if not line.startswith("miracl: ")]
     assert len(lines) == 1, stderr
+    assert all(line in {"packing series and notes"} for line in progress), stderr
     for word in words:
         assert word in lines[0]
 
@@ -114,7 +116,7 @@ def test_people_are_listed_and_disabled(workspace_with_cohort: Path) -> None:
     place = ("--workspace", workspace_with_cohort)
     assert "Nobody yet" in run_miracl("person", "list", *place).stdout
     assert run_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n").returncode == 0
-    assert_one_line(run_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n"), "ada")
+    assert_one_line(run_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n"), "taken")
     assert_one_line(run_miracl("person", "add", "bo", "--password-stdin", *place, stdin="short\n"), "8")
     assert run_miracl("person", "disable", "ada", *place).returncode == 0
     assert re.search(r"ada\b.*\bno\b", run_miracl("person", "list", *place).stdout)
