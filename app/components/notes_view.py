@@ -24,13 +24,17 @@ WORDS = {
 }
 
 
+def mark_html(piece: Segment) -> str:
+    """What moved the model, and which way (the style sheet draws ▲ or ▼ before it)."""
+    way = "present" if piece.weight > 0 else "absent"
+    return f'<mark class="model to-{way}" title="moved the model towards {way}">{escape(piece.text)}</mark>'
+
+
 def body_html(pieces: Sequence[Segment]) -> str:
     """A run of pieces, escaped; a term that a model mark cuts in two stays one term."""
     parts = []
     for kind, run in groupby(pieces, key=lambda piece: piece.kind):
-        inner = "".join(
-            f'<mark class="model">{escape(piece.text)}</mark>' if piece.marked else escape(piece.text) for piece in run
-        )
+        inner = "".join(mark_html(piece) if piece.marked else escape(piece.text) for piece in run)
         parts.append(inner if kind == "plain" else f'<span class="term {escape(kind)}">{inner}</span>')
     return "".join(parts)
 
@@ -76,7 +80,10 @@ def legend_html(kinds: Sequence[str], marked: bool) -> str:
     """What the underlines mean, for those that are on the page."""
     parts = [f'<span class="term {kind}">{WORDS[kind]}</span>' for kind in WORDS if kind in kinds]
     if marked:
-        parts.append('<mark class="model">moved the model</mark>')
+        parts.append(
+            '<mark class="model to-present">moved the model towards present</mark>'
+            '<mark class="model to-absent">towards absent</mark>'
+        )
     return f'<p class="legend">{" ".join(parts)}</p>' if parts else ""
 
 

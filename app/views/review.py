@@ -144,7 +144,7 @@ def _notes_pane(
     if whole:
         notes_view.draw_whole(notes, titles, item.label_keys, marks)
         return
-    found = [p for key in item.label_keys for p in passages(notes, key, marks, limit=PASSAGES)]
+    found = [p for key in item.label_keys for p in passages(notes, key, marks, limit=PASSAGES, this_stay=item.stay_id)]
     found = sorted(found, key=lambda p: -p.score)
     once = {(p.note_id, p.start): p for p in reversed(found)}
     kept = [p for p in found if once[(p.note_id, p.start)] is p][:PASSAGES]

@@ -30,6 +30,10 @@ class PassageConfig:
         What the strongest model mark of the patient adds [1].
     this_stay
         Added when the passage is of the stay that is asked about [1].
+    mark_share
+        A model mark is shown from this share of the strongest one's weight [1]: marks everywhere say nothing.
+    marks_a_visit
+        Most model marks shown in one visit's notes.
     """
 
     window: int = 220
@@ -42,6 +46,8 @@ class PassageConfig:
     repeat: float = 0.25
     mark: float = 2.0
     this_stay: float = 2.0
+    mark_share: float = 0.34
+    marks_a_visit: int = 3
 
 
 DEFAULT_PASSAGES = PassageConfig()
@@ -85,12 +91,16 @@ class Passage:
     statuses: tuple[str, ...]
 
 
-def marks_from(evidence: pd.DataFrame | None) -> tuple[Mark, ...]:
-    """Return the model's marks in notes, from the round's evidence rows (kind note, method gradient)."""
+def marks_from(evidence: pd.DataFrame | None, config: PassageConfig = DEFAULT_PASSAGES) -> tuple[Mark, ...]:
+    """Return the model's strongest marks in notes, from the round's evidence rows (kind note, method gradient)."""
     if evidence is None or evidence.empty:
         return ()
     rows = evidence[(evidence["kind"] == "note") & (evidence["method"] == "gradient")]
     rows = rows.dropna(subset=["note_id", "char_start", "char_end"])
+    size = rows["weight"].abs()
+    rows = rows[(size > 0) & (size >= config.mark_share * size.max())]
+    rows = rows.sort_values("weight", key=abs, ascending=False, kind="stable")
+    rows = rows.groupby("evidence_stay_id", sort=False).head(config.marks_a_visit)
     return tuple(
         Mark(int(stay), int(note), int(start), int(end), float(weight))
         for stay, note, start, end, weight in zip(

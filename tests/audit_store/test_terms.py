@@ -175,6 +175,28 @@ def test_marks_are_the_rounds_gradient_rows_of_notes() -> None:
     assert marks_from(None) == ()
 
 
+def test_only_the_strongest_marks_of_each_visit_are_shown() -> None:
+    weights = [1.0, -0.9, 0.5, 0.4, 0.2, 0.6]
+    rows = pd.DataFrame(
+        {
+            "kind": ["note"] * 6,
+            "method": ["gradient"] * 6,
+            "evidence_stay_id": [1, 1, 1, 1, 1, 2],
+            "note_id": [7] * 6,
+            "char_start": range(0, 60, 10),
+            "char_end": range(5, 65, 10),
+            "weight": weights,
+        }
+    )
+    assert [(m.stay_id, m.weight) for m in marks_from(rows)] == [(1, 1.0), (1, -0.9), (2, 0.6), (1, 0.5)]
+    assert marks_from(rows.assign(weight=0.0)) == ()
+
+
+def test_passages_of_the_stay_asked_about_come_first() -> None:
+    notes = [note("COPD.", 1, 1), note("COPD!", 2, 2)]
+    assert [p.stay_id for p in passages(notes, "copd", this_stay=2)] == [2, 1]
+
+
 @pytest.mark.parametrize(
     ("key", "name", "text", "found"),
     [
