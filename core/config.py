@@ -184,10 +184,14 @@ class ReviewConfig:
         Share of the round's pairs flagged where no budget is given.
     label_share
         Largest share of the budget that one label may take.
+    balance
+        ``direction``: records suspected wrong and records suspected missing take turns in the order of suspicion, since a
+        reader who only meets one of the two is no longer blind to what is recorded. ``none``: by error probability alone.
     """
 
     budget_share: float = sourced(0.02, "architecture.md, Decisions", 0, 1)
     label_share: float = sourced(0.1, "architecture.md, Decisions", 0, 1)
+    balance: Literal["direction", "none"] = sourced("direction", "blind reading; DECISIONS.md 2026-11-21")
 
     def __post_init__(self) -> None:
         check_options(self)

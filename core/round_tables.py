@@ -1,7 +1,8 @@
 """A trained round as tables: what the store keeps and readers see.
 
-A pair is *flagged* when it is among the `budget` training pairs of highest error probability (ties go to the higher
-selection score), no label taking more than its share, decided pairs left out.
+A pair is *flagged* when it is among the first `budget` training pairs in order of suspicion, no label taking more than
+its share, decided pairs left out. The order takes by turns from records suspected wrong and records suspected missing,
+each by error probability (ties go to the higher selection score).
 """
 
 from dataclasses import dataclass
@@ -59,18 +60,51 @@ class Round:
     epochs: list[dict[str, Any]]
 
 
+DISPUTED = 0.5  # |corrected - observed| from here on means that the suggestion is not the record
+
+
 def default_budget(pairs: int, review: ReviewConfig) -> int:
     """Pairs flagged where the user names no number: the share of the round's pairs, at least 1."""
     return max(1, round(review.budget_share * pairs))
+
+
+def _place_in_label(label_in_order: np.ndarray) -> np.ndarray:
+    """0, 1, 2 … for the pairs of each label, in the order given."""
+    by_label = np.argsort(label_in_order, kind="stable")
+    sorted_labels = label_in_order[by_label]
+    places = np.empty(len(label_in_order), np.int64)
+    places[by_label] = np.arange(len(label_in_order)) - np.searchsorted(sorted_labels, sorted_labels, side="left")
+    return places
+
+
+def by_turns(
+    order: Int[np.ndarray, " chosen"],
+    label: Int[np.ndarray, " pairs"],
+    observed: UInt8[np.ndarray, " pairs"],
+    disputed: Bool[np.ndarray, " pairs"],
+    cap: int,
+) -> Int[np.ndarray, " chosen"]:
+    """Order pairs so that the two directions take turns: the first of each, the second of each, and so on.
+
+    Only disputed pairs (whose suggestion is not their record) take turns, at most `cap` of a label and direction; where
+    one direction has no more, the other goes on. All others follow in their old order.
+    """
+    turn = np.full(len(order), np.iinfo(np.int64).max)
+    for value in (1, 0):
+        places = np.flatnonzero(disputed[order] & (observed[order] == value))
+        places = places[_place_in_label(label[order[places]]) < cap]
+        turn[places] = np.arange(len(places))
+    return order[np.lexsort((np.arange(len(order)), turn))]
 
 
 def choose_flags(
     error: Float[np.ndarray, " pairs"],
     score: Float[np.ndarray, " pairs"],
     label: Int[np.ndarray, " pairs"],
+    observed: UInt8[np.ndarray, " pairs"],
     candidate: Bool[np.ndarray, " pairs"],
     budget: int,
-    label_share: float,
+    review: ReviewConfig,
 ) -> Int[np.ndarray, " pairs"]:
     """Rank the pairs to be reviewed.
 
@@ -79,14 +113,15 @@ def choose_flags(
     error, score
         Error probability, and the selection score that breaks its ties; high means suspect. What is still equal keeps
         the pairs' order.
-    label
-        Label of each pair.
+    label, observed
+        Label and recorded value of each pair.
     candidate
         Pairs that may be flagged.
     budget
         N.
-    label_share
-        One label takes at most floor(label_share · N) of them, but one at least.
+    review
+        One label takes at most floor(label_share · N) of them, but one at least; `balance` says whether the two
+        directions take turns.
 
     Returns
     -------
@@ -96,13 +131,10 @@ def choose_flags(
     ranks = np.zeros(len(error), np.int32)
     chosen = np.flatnonzero(candidate)
     order = chosen[np.lexsort((-score[chosen], -error[chosen]))]
-    by_label = np.argsort(label[order], kind="stable")
-    sorted_labels = label[order][by_label]
-    first = np.searchsorted(sorted_labels, sorted_labels, side="left")
-    place_in_label = np.empty(len(order), np.int64)
-    place_in_label[by_label] = np.arange(len(order)) - first
-    cap = max(1, int(label_share * budget + 1e-9))
-    flagged = order[place_in_label < cap][: max(budget, 0)]
+    cap = max(1, int(review.label_share * budget + 1e-9))
+    if review.balance == "direction":
+        order = by_turns(order, label, observed, error >= DISPUTED, cap)
+    flagged = order[_place_in_label(label[order]) < cap][: max(budget, 0)]
     ranks[flagged] = np.arange(1, len(flagged) + 1)
     return ranks
 
@@ -116,7 +148,7 @@ def pair_table(made: Round, budget: int) -> pa.Table:
     error = np.abs(corrected - observed)
     score = selection.score[rows, labels]
     partition = selection.partition[rows, labels]
-    ranks = choose_flags(error, score, labels, pairs.member[rows, labels], budget, made.config.review.label_share)
+    ranks = choose_flags(error, score, labels, observed, pairs.member[rows, labels], budget, made.config.review)
     by_name = np.argsort(np.argsort(PARTITIONS)).astype(np.uint8)  # place of each code's name in the alphabet
     order = np.lexsort((rows, -score, -error, by_name[partition], labels))
     rows, labels, observed, corrected, error, score, ranks, partition = (

@@ -349,6 +349,22 @@ def benchmark_synthetic(
     )
 
 
+@benchmark_app.command("planted")
+def benchmark_planted(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    round_id: Annotated[int | None, typer.Option("--round", help="The round; the latest when not given.")] = None,
+) -> None:
+    """Measure how well a round on invented patients finds the noise that was planted in them.
+
+    Example: miracl benchmark planted --workspace workspace-demo
+    """
+    try:
+        from scripts.benchmarks.planted import markdown, measure
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(markdown(measure(workspace, round_id)), markup=False)
+
+
 @app.command()
 def demo(
     workspace: WorkspaceOption = Path("workspace-demo"),
