@@ -185,8 +185,8 @@ class ReviewConfig:
     label_share
         Largest share of the budget that one label may take.
     balance
-        ``direction``: records suspected wrong and records suspected missing take turns in the order of suspicion, since a
-        reader who only meets one of the two is no longer blind to what is recorded. ``none``: by error probability alone.
+        ``direction``: records suspected wrong and records suspected missing take turns in the order of suspicion,
+        since a reader who only meets one of the two is no longer blind. ``none``: by error probability alone.
     """
 
     budget_share: float = sourced(0.02, "architecture.md, Decisions", 0, 1)
