@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 STAYS = 160
 SMALL = [
     "--size",
@@ -35,7 +36,7 @@ def run_miracl(*arguments: str | Path, stdin: str | None = None) -> subprocess.C
         text=True,
         input=stdin,
         env=environment,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         check=False,
     )
 
