@@ -554,7 +554,9 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    "bytes_", [b"", b"patientunitstayid,uniquepid\n", gzip.compress(b"patientunitstayid\n1\n")[:-6]]
+    "bytes_",
+    [b"", b"patientunitstayid,uniquepid\n", gzip.compress(b"patientunitstayid\n1\n", mtime=0)[:-6]],
+    ids=["empty", "headless", "cut"],
 )
 def test_an_empty_a_headless_or_a_cut_patient_file_is_refused(tmp_path: Path, bytes_: bytes) -> None:
     folder = write_folder(tmp_path / "source", tables(), packed=())
