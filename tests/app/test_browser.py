@@ -144,6 +144,8 @@ def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place
         expect(page.get_by_role("button", name="Write the files")).to_be_visible(timeout=20_000)
         page.get_by_role("button", name="Write the files").click()
         expect(page.get_by_role("button", name="manifest.json")).to_be_visible(timeout=20_000)
+        settled(page)
+        page.wait_for_timeout(500)
         with page.expect_download() as waiting:
             page.get_by_role("button", name="labels_long.csv").click()
         table = pd.read_csv(Path(waiting.value.path()))
