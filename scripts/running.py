@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -36,14 +36,22 @@ def invent(
 
 
 class StopFlag:
-    """Ctrl+C and SIGTERM ask the trainer to stop at the next step; a second Ctrl+C stops at once."""
+    """Within its block, Ctrl+C and SIGTERM ask the trainer to stop at the next step; a second one stops at once."""
 
     def __init__(self) -> None:
         self.raised = False
+        self._before: dict[int, Any] = {}
 
-    def install(self) -> None:
-        signal.signal(signal.SIGINT, self._raise)
-        signal.signal(signal.SIGTERM, self._raise)
+    def __enter__(self) -> "StopFlag":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._raise)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         if self.raised:
@@ -94,9 +102,7 @@ def run_training(
 
     config = make_config(preset, size, **settings)
     store = open_store(open_workspace(workspace))
-    stop = StopFlag()
-    stop.install()
-    with TrainingProgress() as progress:
+    with StopFlag() as stop, TrainingProgress() as progress:
         round_id = run_round(
             store,
             config,

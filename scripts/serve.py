@@ -1,5 +1,6 @@
 """Starting the review server and waiting until it answers."""
 
+import signal
 import socket
 import subprocess
 import time
@@ -64,6 +65,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 def serve(workspace: Path, port: int, announce: str) -> int:
     """Run the server until it is stopped; print `announce` and the address when it is ready."""
     server = start(workspace, port)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive this command
     try:
         wait_until_ready(server, port)
         print(f"{announce}\n\n    {url(port)}\n\nCtrl+C stops the server; nothing is lost.", flush=True)
