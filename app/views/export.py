@@ -116,7 +116,7 @@ def _files(context: session.Context) -> None:
 def render() -> None:
     """Choose a policy, see what it changes, write, download."""
     context = session.context()
-    left, right = st.columns([2, 3], gap="large")
+    left, right = st.columns([3, 7], gap="medium")
     with left:
         policy = _policy()
         if context.may("export"):
@@ -131,8 +131,22 @@ def render() -> None:
         if changes.empty:
             st.html('<p class="empty">Nothing yet. Each label stays as recorded until someone decides otherwise.</p>')
         else:
-            st.dataframe(changes.head(PREVIEW), hide_index=True, alt="Labels that change")
+            widths = dict(zip(changes.columns, (60, 230, 75, 75, 150), strict=True))
+            st.dataframe(
+                changes.head(PREVIEW),
+                hide_index=True,
+                alt="Labels that change",
+                column_config={name: st.column_config.Column(width=width) for name, width in widths.items()},
+            )
             if len(changes) > PREVIEW:
                 st.html(f'<p class="soft">the first {PREVIEW} are shown; the files have all of them</p>')
         st.html("<h4>By label</h4>")
-        st.dataframe(_summary(context, policy), hide_index=True, alt="Export by label")
+        by_label = _summary(context, policy)
+        st.dataframe(
+            by_label,
+            hide_index=True,
+            alt="Export by label",
+            column_config={
+                name: st.column_config.Column(width=180 if i == 0 else 68) for i, name in enumerate(by_label.columns)
+            },
+        )
