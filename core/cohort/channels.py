@@ -7,6 +7,7 @@ adult reference ranges, for shading charts only.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -142,3 +143,21 @@ CHANNELS: tuple[Channel, ...] = (
 
 BY_NAME: dict[str, Channel] = {c.name: c for c in CHANNELS}
 MODEL_CHANNELS: tuple[Channel, ...] = tuple(c for c in CHANNELS if c.model)
+
+
+def manifest_channels() -> list[dict[str, Any]]:
+    """Every channel as an entry of a cohort manifest's ``channels``."""
+    return [
+        {
+            "name": channel.name,
+            "title": channel.title,
+            "unit": channel.unit,
+            "low": channel.normal[0] if channel.normal else None,
+            "high": channel.normal[1] if channel.normal else None,
+            "impute": channel.impute,
+            "categories": list(channel.categories) if channel.categories else None,
+            "codes": list(channel.codes) if channel.codes else None,
+            "model": channel.model,
+        }
+        for channel in CHANNELS
+    ]

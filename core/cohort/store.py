@@ -234,7 +234,7 @@ def write_cohort(
     check_tables(ready, label_keys, [str(channel["name"]) for channel in manifest["channels"]])
 
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    shutil.rmtree(aside, ignore_errors=True)
+    _clear_up(folder)
     aside.mkdir(parents=True, mode=0o700)
     try:
         digests: dict[str, str] = {}
@@ -273,6 +273,15 @@ def write_cohort(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return written
+
+
+def _clear_up(folder: Path) -> None:
+    """Put right what a killed writer left: the old cohort goes back if none is in place, half-written ones go."""
+    left = sorted(folder.parent.glob(f".{folder.name}.*.old"))
+    if left and not folder.exists():
+        os.replace(left.pop(), folder)
+    for stale in (*left, *folder.parent.glob(f".{folder.name}.*.part")):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def _swap(aside: Path, folder: Path) -> None:

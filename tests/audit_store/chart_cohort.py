@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from core.cohort.channels import CHANNELS
+from core.cohort.channels import manifest_channels
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.schema import LABELS, NOTES, OBSERVATIONS, REVIEW_EVIDENCE, STAYS
 from core.cohort.store import write_cohort
@@ -49,20 +49,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         }
         for p in PHENOTYPES
     ]
-    channels = [
-        {
-            "name": c.name,
-            "title": c.title,
-            "unit": c.unit,
-            "low": None if c.normal is None else c.normal[0],
-            "high": None if c.normal is None else c.normal[1],
-            "impute": c.impute,
-            "categories": c.categories,
-            "codes": c.codes,
-            "model": c.model,
-        }
-        for c in CHANNELS
-    ]
+    channels = manifest_channels()
     return {
         "name": "invented",
         "source": "synthetic",

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.cohort.channels import CHANNELS
+from core.cohort.channels import manifest_channels
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.schema import TABLES
 from core.cohort.store import is_test_patient, stable_id, write_cohort
@@ -34,20 +34,7 @@ def manifest_fields(n_labels: int = 25) -> dict[str, Any]:
             for label in PHENOTYPES[:n_labels]
         ],
         "label_groups": [],
-        "channels": [
-            {
-                "name": c.name,
-                "title": c.title,
-                "unit": c.unit,
-                "low": c.normal[0] if c.normal else None,
-                "high": c.normal[1] if c.normal else None,
-                "impute": c.impute,
-                "categories": list(c.categories) if c.categories else None,
-                "codes": list(c.codes) if c.codes else None,
-                "model": c.model,
-            }
-            for c in CHANNELS
-        ],
+        "channels": manifest_channels(),
         "attrition": [],
         "licence": "invented data, no licence needed",
         "labels_against": "recorded",

@@ -194,3 +194,24 @@ def test_rewriting_a_cohort_keeps_the_old_one_until_the_new_is_complete(tmp_path
     write_cohort(folder, invented_tables(seed=3), manifest_fields())
     assert open_cohort(folder).fingerprint != first["fingerprint"]
     assert [p.name for p in tmp_path.iterdir()] == ["cohort"]
+
+
+def test_what_a_killed_writer_left_is_put_right_by_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "cohort"
+    first = write_cohort(folder, invented_tables(), manifest_fields())
+    folder.rename(tmp_path / ".cohort.999.old")  # killed between the two renames
+    (tmp_path / ".cohort.998.part").mkdir()  # killed while writing
+    (tmp_path / ".cohort.998.part" / "notes.parquet").write_bytes(b"half")
+    with pytest.raises(OSError, match="disk full"):
+        _fail_while_writing(folder)
+    assert open_cohort(folder).fingerprint == first["fingerprint"]
+    assert [p.name for p in tmp_path.iterdir()] == ["cohort"]
+
+
+def _fail_while_writing(folder: Path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.cohort.store.pq.write_table", full)
+        write_cohort(folder, invented_tables(seed=3), manifest_fields())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.cohort.attrition import Attrition
-from core.cohort.channels import CHANNELS
+from core.cohort.channels import CHANNELS, manifest_channels
 from core.cohort.phenotypes import manifest_label_groups, manifest_labels
 from core.cohort.sources.eicu_evidence import evidence_table, load_evidence
 from core.cohort.sources.eicu_labels import PRIMARY_SOURCE, labels_table, load_labels
@@ -119,24 +119,6 @@ def build_eicu(
         raw.close()
     say("writing")
     return write_cohort(target, tables, manifest)
-
-
-def manifest_channels() -> list[dict[str, Any]]:
-    """Entries of the manifest's `channels`."""
-    return [
-        {
-            "name": channel.name,
-            "title": channel.title,
-            "unit": channel.unit,
-            "low": None if channel.normal is None else channel.normal[0],
-            "high": None if channel.normal is None else channel.normal[1],
-            "impute": channel.impute,
-            "categories": None if channel.categories is None else list(channel.categories),
-            "codes": None if channel.codes is None else list(channel.codes),
-            "model": channel.model,
-        }
-        for channel in CHANNELS
-    ]
 
 
 def _modalities(raw: RawFolder, cutoff_hours: float | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from core.cohort.attrition import Attrition
-from core.cohort.channels import CHANNELS
+from core.cohort.channels import CHANNELS, manifest_channels
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.phenotypes import manifest_label_groups, manifest_labels
 from core.cohort.schema import LABELS, NOTES, OBSERVATIONS, STAYS, TRUTH
@@ -131,23 +131,6 @@ def _pairs(stay_ids: np.ndarray, matrix: np.ndarray, column: str, schema: pa.Sch
     return pa.table({f.name: known.get(f.name, pa.nulls(n * k, f.type)) for f in schema}, schema=schema)
 
 
-def _channel_entries() -> list[dict[str, Any]]:
-    return [
-        {
-            "name": c.name,
-            "title": c.title,
-            "unit": c.unit,
-            "low": c.normal[0] if c.normal else None,
-            "high": c.normal[1] if c.normal else None,
-            "impute": c.impute,
-            "categories": list(c.categories) if c.categories else None,
-            "codes": list(c.codes) if c.codes else None,
-            "model": c.model,
-        }
-        for c in CHANNELS
-    ]
-
-
 def build_synthetic(
     target: Path,
     *,
@@ -237,7 +220,7 @@ def build_synthetic(
             "labels_against": "truth-known",
             "labels": manifest_labels(),
             "label_groups": manifest_label_groups(),
-            "channels": _channel_entries(),
+            "channels": manifest_channels(),
             "attrition": log.lines(),
             "cutoff_hours": config.cutoff_hours,
             "licence": LICENCE,
