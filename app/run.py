@@ -9,6 +9,8 @@ from app.theme import SERVER_FLAGS, THEME_FLAGS
 
 WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
 LOOPBACK = "127.0.0.1"
+DEMO_NAME = "demo"
+DEMO_PASSWORD = "demo-password"
 
 
 def command(port: int = 8501, address: str = LOOPBACK, public_address: str = "localhost") -> list[str]:

@@ -22,8 +22,6 @@ from audit_store.rounds import RoundFile, check_cohort_matches, open_round
 from audit_store.workspace import Workspace, open_workspace
 
 WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
-DEMO_NAME = "demo"
-DEMO_PASSWORD = "demo-password"
 _PERSON = "person"
 _SECRET = "session_secret"
 _NOTICE = "notice"

@@ -105,13 +105,13 @@ def tidy(workspace: Workspace) -> None:
 
 
 def _place_model(workspace: Workspace, round_id: int, model: Path) -> None:
+    """Move the model into place; a run that was killed after the move finds it there."""
     target = workspace.model_folder(round_id)
-    aside = target.with_name(f".{target.name}.part")
-    shutil.rmtree(aside, ignore_errors=True)
+    if not model.is_dir():
+        return
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    shutil.copytree(model, aside)
     shutil.rmtree(target, ignore_errors=True)
-    os.replace(aside, target)
+    os.replace(model, target)
     sync_directory(target.parent)
 
 

@@ -378,7 +378,8 @@ def demo(
 
     Example: miracl demo --stays 500 --no-serve
     """
-    from scripts.demo_run import DEMO_NAME, DEMO_PASSWORD, prepare
+    from app.run import DEMO_NAME, DEMO_PASSWORD
+    from scripts.demo_run import prepare
 
     if prepare(workspace, stays=stays, epochs=epochs, seed=seed, say=console.print) is None:
         raise typer.Exit(EXIT_STOPPED)
@@ -394,17 +395,33 @@ def demo(
         )
 
 
-def guarded(command: Callable[[], object]) -> int:
+def _misused(error: typer.TyperException) -> int:
+    """Say in one line what of the command's words was off; a bare group has shown its help and says nothing more."""
+    tell = getattr(error, "format_message", error.__str__)
+    words = " ".join(tell().split()).rstrip(".")
+    if words:
+        where = getattr(getattr(error, "ctx", None), "command_path", "miracl")
+        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(
+            f"miracl: {words}; see {where} --help"
+        )
+    return 2
+
+
+def guarded(command: Callable[..., object]) -> int:
     """Run a command; errors a user can mend become one line and status 2."""
     try:
-        command()
+        status = command(standalone_mode=False)
     except (MiraclError, StoreError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"miracl: {error}")
         return 2
+    except typer.Abort:
+        return EXIT_STOPPED
+    except typer.TyperException as error:
+        return _misused(error)
     except KeyboardInterrupt:
         Console(stderr=True).print("miracl: stopped; the same command goes on where it was")
         return EXIT_STOPPED
-    return 0
+    return status if isinstance(status, int) else 0
 
 
 def main() -> None:

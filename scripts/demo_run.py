@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.database import open_store
 from audit_store.errors import WorkspaceError
 from audit_store.people import add_person, find_person, operator
 from audit_store.workspace import create_workspace
 from scripts.running import invent, run_training
 
-DEMO_NAME = "demo"
-DEMO_PASSWORD = "demo-password"
 DEMO_NOISE = ("balanced", 0.2, None, 123)
 
 

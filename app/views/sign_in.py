@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app import session
+from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.errors import AccessError
 
 
@@ -15,7 +16,7 @@ def _enter(name: str, password: str) -> None:
 
 @session.guarded
 def _enter_demo() -> None:
-    _enter(session.DEMO_NAME, session.DEMO_PASSWORD)
+    _enter(DEMO_NAME, DEMO_PASSWORD)
 
 
 @session.guarded

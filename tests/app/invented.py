@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from app.session import DEMO_NAME, DEMO_PASSWORD
+from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.database import Store, open_store
 from audit_store.people import add_person, operator
 from audit_store.rounds import publish_round
 from audit_store.schema import ROUND_TABLES
 from audit_store.workspace import create_workspace
-from core.cohort.channels import BY_NAME, CHANNELS
+from core.cohort.channels import BY_NAME, manifest_channels
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.schema import TABLES
 from core.cohort.store import is_test_patient, stable_id, write_cohort
@@ -326,20 +326,7 @@ def write_invented_cohort(folder: Path, patients: int = len(PATIENTS)) -> dict[s
                 "labels": ["essential_hypertension", "hypertension_with_complications"],
             },
         ],
-        "channels": [
-            {
-                "name": c.name,
-                "title": c.title,
-                "unit": c.unit,
-                "low": c.normal[0] if c.normal else None,
-                "high": c.normal[1] if c.normal else None,
-                "impute": c.impute,
-                "categories": list(c.categories) if c.categories else None,
-                "codes": list(c.codes) if c.codes else None,
-                "model": c.model,
-            }
-            for c in CHANNELS
-        ],
+        "channels": manifest_channels(),
         "attrition": [],
         "licence": "invented data, no licence needed",
         "labels_against": "recorded",

@@ -134,3 +134,24 @@ def test_settings_are_read_as_json_or_text() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(3.4, "3 s"), (75.2, "1 min 15 s"), (3725, "1 h 02 min")])
 def test_seconds_are_spelt(seconds: float, text: str) -> None:
     assert spell_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train", "--budget", "many"], "--budget"),
+        (["demo", "--stays", "10"], "--stays"),
+        (["train", "--nope"], "--nope"),
+        (["bogus"], "bogus"),
+        (["build-cohort", "eicu"], "source"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_words_that_the_command_does_not_take_are_one_line(words: list[str], told: str) -> None:
+    assert_one_line(run_miracl(*words), told, "--help")
+
+
+def test_a_group_without_a_verb_shows_its_help() -> None:
+    done = run_miracl("person")
+    assert done.returncode == 2
+    assert re.search(r"Usage: .* person ", done.stdout)
