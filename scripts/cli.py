@@ -11,9 +11,8 @@ from rich.table import Table
 
 from audit_store.errors import StoreError
 from core.errors import MiraclError
-from scripts.running import console, invent, needs_trainer, parse_settings, run_training
-
-EXIT_STOPPED = 130
+from scripts.benchmark_cli import benchmark_app
+from scripts.running import EXIT_STOPPED, console, invent, parse_settings, run_training
 
 app = typer.Typer(
     name="miracl",
@@ -29,9 +28,6 @@ cohort_app = typer.Typer(
 person_app = typer.Typer(
     help="Add, list and disable the people who sign in.\n\nExample: miracl person add ada --role reviewer",
     no_args_is_help=True,
-)
-benchmark_app = typer.Typer(
-    help="Measure, and write the table again.\n\nExample: miracl benchmark select", no_args_is_help=True
 )
 app.add_typer(cohort_app, name="build-cohort")
 app.add_typer(person_app, name="person")
@@ -311,58 +307,6 @@ def person_disable(
 
     person = disable_person(open_store(open_workspace(workspace)), operator(), name)
     console.print(f"{person.display_name} can no longer sign in.")
-
-
-@benchmark_app.command("select")
-def benchmark_select(
-    stays: Annotated[int, typer.Option(min=100, help="Stays; 59,798 × 25 labels is the paper's size.")] = 59_798,
-) -> None:
-    """Time dynamics, mixtures, partition and correction of one epoch, against a plain restatement.
-
-    Example: miracl benchmark select
-    """
-    try:
-        from scripts.benchmarks.select import run
-    except ModuleNotFoundError as error:
-        needs_trainer(error)
-    run(stays)
-
-
-@benchmark_app.command("synthetic")
-def benchmark_synthetic(
-    stays: Annotated[int, typer.Option(min=100, help="Stays to invent.")] = 2000,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")] = 3,
-    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the network.")] = 30,
-    network: Annotated[bool, typer.Option(help="Train the network too; without it seconds instead of minutes.")] = True,
-) -> None:
-    """Measure how hard the invented patients are: clean labels, both modalities, each alone, and regression.
-
-    Example: miracl benchmark synthetic --seeds 1
-    """
-    try:
-        from core.cohort.sources.synthetic import SyntheticConfig
-        from scripts.benchmarks.synthetic import markdown, rows
-    except ModuleNotFoundError as error:
-        needs_trainer(error)
-    console.print(
-        markdown(rows(stays, list(range(seeds)), epochs, "compact", network, SyntheticConfig())), markup=False
-    )
-
-
-@benchmark_app.command("planted")
-def benchmark_planted(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    round_id: Annotated[int | None, typer.Option("--round", help="The round; the latest when not given.")] = None,
-) -> None:
-    """Measure how well a round on invented patients finds the noise that was planted in them.
-
-    Example: miracl benchmark planted --workspace workspace-demo
-    """
-    try:
-        from scripts.benchmarks.planted import markdown, measure
-    except ModuleNotFoundError as error:
-        needs_trainer(error)
-    console.print(markdown(measure(workspace, round_id)), markup=False)
 
 
 @app.command()

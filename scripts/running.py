@@ -12,6 +12,8 @@ from rich.console import Console
 from core.errors import ConfigError
 
 DEFAULT_RHO = 0.2
+EXIT_STOPPED = 130
+"""Status of a command that Ctrl+C or SIGTERM stopped; the same command goes on where it was."""
 
 console = Console(highlight=False, soft_wrap=True)
 
