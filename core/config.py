@@ -15,6 +15,7 @@ from core.correction.cooccurrence import FilterConfig
 from core.correction.relabel import CorrectionConfig
 from core.errors import ConfigError
 from core.options import build_options, check_options, sourced
+from core.peer.regression import PeerConfig
 from core.selection.difficulty import SelectionConfig
 from core.selection.mixture import MixtureConfig
 
@@ -136,8 +137,8 @@ class OptimConfig:
         Stays a batch; ``auto``: training stays / 50, between 32 and 128.
     learning_rate, scheduler
         Adam's rate in epoch 1 and its course over the epochs (`core.schedules.learning_rate`).
-    weight_decay
-        Coupled L2, from epoch t_warm + 1.
+    weight_decay, decay_from
+        Coupled L2, and whether from epoch t_warm + 1 or from the first.
     beta_origin, beta_final
         β's course (`core.schedules.beta`).
     record
@@ -156,6 +157,7 @@ class OptimConfig:
         "cosine10", "A.11 row 25: paper and code cosine10"
     )
     weight_decay: float = sourced(1e-5, "paper A.5.1, code", 0, 10)
+    decay_from: Literal["correction", "first"] = sourced("correction", "paper A.5.1, code")
     beta_origin: Literal["global", "correction_start"] = sourced("global", "A.11 row 24: code global")
     beta_final: float = sourced(0.5, "paper Eq. 11", 0, 1)
     record: Literal["train", "eval"] = sourced("train", "A.11 row 7: code train")
@@ -198,6 +200,25 @@ class ReviewConfig:
 
 
 @dataclass(frozen=True)
+class MethodConfig:
+    """Which method trains, and the options of those that have their own.
+
+    Parameters
+    ----------
+    name
+        As `core.methods.registry.METHODS` has it.
+    auxiliary
+        A comparison method gets the modality heads' losses and the contrast too (methods.md C: it does not).
+    """
+
+    name: str = sourced("miracl", "ours")
+    auxiliary: bool = sourced(False, "methods.md C, shared rule 3")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """A whole training run; `make_config` puts one together.
 
@@ -205,12 +226,14 @@ class TrainConfig:
     ----------
     preset, size
         The names it began from; options changed since stand in the parts.
-    model, loss, optim, selection, mixture, filter, correction, review, tensors
+    method, peer, model, loss, optim, selection, mixture, filter, correction, review, tensors
         The parts.
     """
 
     preset: str = "miracl"
     size: str = "paper"
+    method: MethodConfig = field(default_factory=MethodConfig)
+    peer: PeerConfig = field(default_factory=PeerConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -18,7 +18,7 @@ import torch
 from core.cohort.tensors import save_preprocessing
 from core.evidence import EVIDENCE, attribution_mode, explain
 from core.fileio import sync_directory
-from core.models.miracl import Batch, MiraclModel
+from core.models.miracl import Batch
 from core.progress import Progress, in_quarters
 from core.round_tables import EPOCH, Round, default_budget, detector_table, label_table, mixture_table, pair_table
 
@@ -31,9 +31,7 @@ def can_explain() -> bool:
     return find_spec("captum") is not None
 
 
-def evidence_table(
-    made: Round, pairs: pa.Table, model: MiraclModel, place: torch.device, progress: Progress
-) -> pa.Table:
+def evidence_table(made: Round, pairs: pa.Table, place: torch.device, progress: Progress) -> pa.Table:
     """Table ``evidence``: what moved the probability of the flagged pairs, most suspect first.
 
     It is empty where Captum is not installed (a machine that only trains), and ``round.json`` says so.
@@ -44,6 +42,7 @@ def evidence_table(
     flagged = pairs.filter(pairs["flagged"]).sort_by("suspicion_rank")
     rows = np.searchsorted(np.asarray(made.packed.stay_ids), flagged["stay_id"].to_numpy())
     labels = flagged["label_id"].to_numpy().astype(np.int64)
+    model = made.fitted.model
 
     def forward(
         series: torch.Tensor, series_lengths: torch.Tensor, notes: torch.Tensor, note_lengths: torch.Tensor
@@ -79,26 +78,25 @@ def round_record(made: Round, place: torch.device, budget: int) -> dict[str, Any
         "decisions_head": decisions["head"],
         "seed": identity["seed"],
         "device": place.type,
-        "seconds": round(sum(row["seconds"] for row in made.epochs), 3),
+        "seconds": round(sum(row["seconds"] for row in made.fitted.rows), 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE_KB, 1),
         "budget": budget,
         "evidence": can_explain(),
+        "calibrated": made.fitted.error_probability is not None,
         "stays_without_either": made.packed.without_either,
         "schema_version": SCHEMA_VERSION,
     }
 
 
-def write_round(
-    out: Path, made: Round, model: MiraclModel, place: torch.device, budget: int | None, progress: Progress
-) -> Path:
+def write_round(out: Path, made: Round, place: torch.device, budget: int | None, progress: Progress) -> Path:
     """Write all tables and the model beside `out`, then rename.
 
     Parameters
     ----------
     out
         The folder to make; it exists complete or not at all.
-    made, model, place
-        The round, the network and its device.
+    made, place
+        The round, and the device of its network.
     budget
         Pairs to flag, or None for the config's share.
     progress
@@ -114,14 +112,16 @@ def write_round(
     tables = {
         "label": label_table(made),
         "pair": pairs,
-        "mixture": mixture_table(made.selection.mixtures),
-        "epoch": pa.Table.from_pylist(made.epochs, schema=EPOCH),
-        "evidence": evidence_table(made, pairs, model, place, progress),
+        "mixture": mixture_table(made.fitted.selection.mixtures),
+        "epoch": pa.Table.from_pylist(made.fitted.rows, schema=EPOCH),
+        "evidence": evidence_table(made, pairs, place, progress),
         "detector_score": detector_table(made),
     }
     for name, table in tables.items():
         pq.write_table(table, aside / f"{name}.parquet", compression="zstd")
-    torch.save({name: w.detach().cpu() for name, w in model.state_dict().items()}, aside / "model" / "weights.pt")
+    torch.save(
+        {name: w.detach().cpu() for name, w in made.fitted.model.state_dict().items()}, aside / "model" / "weights.pt"
+    )
     (aside / "model" / "config.json").write_text(made.config.to_json(), encoding="utf-8")
     save_preprocessing(aside / "model", made.packed)
     record = round_record(made, place, budget)

@@ -10,16 +10,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import expit
 
 from core.cohort.store import Cohort
 from core.cohort.tensors import PackedCohort
 from core.config import ReviewConfig, TrainConfig
+from core.fit import Fitted
 from core.hints import Bool, Float, Int, UInt8
 from core.locks import Pairs
 from core.selection.difficulty import pair_loss
 from core.selection.mixture import Mixtures
-from core.selection.partition import PARTITIONS, Selection
+from core.selection.partition import PARTITIONS
 
+HISTORY_SCALE = 255  # a probability is kept as one byte an epoch, round(255·p)
 SUGGESTS_PRESENT = 0.5  # a corrected label from here on suggests "present"; architecture.md, Cleaned labels
 
 
@@ -33,18 +36,8 @@ class Round:
         What the run's ``config.json`` says: numbers, seed, decisions read.
     config, cohort, packed, pairs
         What it was trained with.
-    eligible
-        bool [stays, labels], Z⁻.
-    selection
-        Of the last epoch.
-    corrected
-        float32 [stays, labels].
-    probability
-        float32 [3, stays, labels]: fused, series head, note head.
-    history
-        uint8 [epochs, stays, labels].
-    epochs
-        Rows of the table ``epoch``.
+    fitted
+        The trained network and what it says of every pair.
     """
 
     identity: dict[str, Any]
@@ -52,12 +45,13 @@ class Round:
     cohort: Cohort
     packed: PackedCohort
     pairs: Pairs
-    eligible: Bool[np.ndarray, "stays labels"]
-    selection: Selection
-    corrected: Float[np.ndarray, "stays labels"]
-    probability: Float[np.ndarray, "three stays labels"]
-    history: UInt8[np.ndarray, "epochs stays labels"]
-    epochs: list[dict[str, Any]]
+    fitted: Fitted
+
+    @property
+    def error_probability(self) -> Float[np.ndarray, "stays labels"]:
+        """P(label wrong) where the method estimates it, else |corrected - observed|: a rank of suspicion."""
+        told = self.fitted.error_probability
+        return np.abs(self.fitted.corrected - self.pairs.observed) if told is None else told
 
 
 DISPUTED = 0.5  # |corrected - observed| from here on means that the suggestion is not the record
@@ -141,11 +135,12 @@ def choose_flags(
 
 def pair_table(made: Round, budget: int) -> pa.Table:
     """Table ``pair``: every stated pair of training and test, sorted by label, partition and error probability."""
-    pairs, selection, packed = made.pairs, made.selection, made.packed
+    pairs, packed, fitted = made.pairs, made.packed, made.fitted
+    selection = fitted.selection
     rows, labels = np.nonzero(pairs.stated)
     observed = pairs.observed[rows, labels]
-    corrected = made.corrected[rows, labels]
-    error = np.abs(corrected - observed)
+    corrected = fitted.corrected[rows, labels]
+    error = made.error_probability[rows, labels]
     score = selection.score[rows, labels]
     partition = selection.partition[rows, labels]
     ranks = choose_flags(error, score, labels, observed, pairs.member[rows, labels], budget, made.config.review)
@@ -154,7 +149,7 @@ def pair_table(made: Round, budget: int) -> pa.Table:
     rows, labels, observed, corrected, error, score, ranks, partition = (
         a[order] for a in (rows, labels, observed, corrected, error, score, ranks, partition)
     )
-    fused, series, note = (made.probability[k][rows, labels] for k in range(3))
+    fused, series, note = (fitted.probability[k][rows, labels] for k in range(3))
     of_test = np.asarray(packed.is_test)[rows]
     return pa.table(
         {
@@ -166,21 +161,21 @@ def pair_table(made: Round, budget: int) -> pa.Table:
             "observed": pa.array(observed),
             "given": pa.array(pairs.base[rows, labels]),
             "probability": pa.array(fused),
-            "probability_series": pa.array(series, mask=~np.asarray(packed.has_series)[rows]),
-            "probability_note": pa.array(note, mask=~np.asarray(packed.has_note)[rows]),
+            "probability_series": pa.array(series, mask=~np.asarray(packed.has_series)[rows] | np.isnan(series)),
+            "probability_note": pa.array(note, mask=~np.asarray(packed.has_note)[rows] | np.isnan(note)),
             "rank": pa.array(selection.rank[rows, labels], pa.int16()),
             "difficulty": pa.array(selection.difficulty[rows, labels], pa.float32()),
             "selection_score": pa.array(score, pa.float32()),
             "uncertainty": pa.array(selection.uncertainty[rows, labels], pa.float32()),
             "partition": _words(PARTITIONS, partition),
-            "eligible": pa.array(made.eligible[rows, labels]),
+            "eligible": pa.array(fitted.eligible[rows, labels]),
             "corrected": pa.array(corrected, pa.float32()),
             "suggested": pa.array((corrected >= SUGGESTS_PRESENT).astype(np.uint8)),
             "flagged": pa.array(ranks > 0),
             "direction": _words(("false_negative", "false_positive"), observed),
             "error_probability": pa.array(error, pa.float32()),
             "suspicion_rank": pa.array(ranks, mask=ranks == 0),
-            "history": _histories(made.history, rows, labels),
+            "history": _histories(fitted.traces.logits, rows, labels),
         }
     )
 
@@ -190,10 +185,12 @@ def _words(words: tuple[str, ...], codes: np.ndarray) -> pa.Array:
     return pa.array(words, pa.string()).take(pa.array(codes.astype(np.int32)))
 
 
-def _histories(history: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> pa.Array:
-    """One binary value a pair: a byte an epoch."""
-    epochs = len(history)
-    body = np.ascontiguousarray(history[:, rows, labels].T)
+def _histories(logits: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> pa.Array:
+    """One binary value a pair: a byte an epoch, round(255·p)."""
+    epochs = len(logits)
+    body = np.empty((len(rows), epochs), np.uint8)
+    for epoch, z in enumerate(logits):
+        body[:, epoch] = np.rint(HISTORY_SCALE * expit(z[rows, labels].astype(np.float32)))
     offsets = np.arange(0, (len(rows) + 1) * epochs, epochs, dtype=np.int64)
     held = pa.Array.from_buffers(
         pa.large_binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(body.reshape(-1))]
@@ -202,10 +199,10 @@ def _histories(history: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> pa.
 
 
 def label_table(made: Round) -> pa.Table:
-    """Table ``label``: the label set and each label's observed prevalence; no rates estimated yet."""
+    """Table ``label``: the label set, each label's observed prevalence, and estimated noise rates if any."""
     stated = made.pairs.stated
     prevalence = (made.pairs.observed * stated).sum(0) / np.maximum(stated.sum(0), 1)
-    entries = made.cohort.manifest["labels"]
+    entries, rates = made.cohort.manifest["labels"], made.fitted.rates
     texts = {
         field: pa.array([str(entry.get(key, "")) for entry in entries], pa.string())
         for field, key in (
@@ -220,10 +217,15 @@ def label_table(made: Round) -> pa.Table:
             "label_id": pa.array(range(len(entries)), pa.int16()),
             **texts,
             "prevalence": pa.array(prevalence, pa.float64()),
-            "rho_plus": pa.nulls(len(entries), pa.float64()),
-            "rho_minus": pa.nulls(len(entries), pa.float64()),
+            "rho_plus": _rates(rates.rho_plus if rates else None, len(entries)),
+            "rho_minus": _rates(rates.rho_minus if rates else None, len(entries)),
         }
     )
+
+
+def _rates(rates: np.ndarray | None, labels: int) -> pa.Array:
+    """Estimated rates, empty where the method estimates none."""
+    return pa.nulls(labels, pa.float64()) if rates is None else _known(rates)
 
 
 def _known(figures: np.ndarray) -> pa.Array:
@@ -272,11 +274,11 @@ def detector_table(made: Round) -> pa.Table:
     1 - r̂.
     """
     rows, labels = np.nonzero(made.pairs.stated)
-    observed, selection = made.pairs.observed, made.selection
+    observed, selection = made.pairs.observed, made.fitted.selection
     places = (selection.rank.astype(np.float32) - 1) / max(observed.shape[1] - 1, 1)
     detectors = {
         "miracl_score": selection.score,
-        "loss": pair_loss(made.probability[0], observed),
+        "loss": pair_loss(made.fitted.probability[0], observed),
         "difficulty": selection.difficulty,
         "rank": np.where(observed == 1, places, 1 - places),
     }

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.config import TrainConfig
 from core.locks import Pairs
-from core.models.miracl import MiraclModel
+from core.methods.base import Method
 from core.selection.dynamics import LearningDynamics
 
 
@@ -23,58 +23,68 @@ class State:
         Epochs completed.
     probability
         float32 [3, stays, labels]: fused, series head, note head, as last recorded.
-    history
-        uint8 [epochs, stays, labels], round(255·p) of each epoch, fused.
+    logits
+        float16 [epochs, stays, labels], the fused logit of each epoch.
+    feature_norm
+        float32 [epochs, stays], ‖[f;1]‖.
+    embedding
+        float32 [stays, width], f as last recorded.
     dynamics
         Counters of right and wrong predictions.
-    corrected
-        float32 [stays, labels], Ỹcorr; `base` until the first correction.
     rows
         A row of the table ``epoch`` for each.
     """
 
     epoch: int
     probability: Tensor
-    history: np.ndarray
+    logits: np.ndarray
+    feature_norm: np.ndarray
+    embedding: Tensor
     dynamics: LearningDynamics
-    corrected: np.ndarray
     rows: list[dict[str, Any]]
 
 
 def fresh(pairs: Pairs, config: TrainConfig, place: torch.device) -> State:
     """Make the state before the first epoch."""
-    shape = pairs.observed.shape
+    shape, epochs = pairs.observed.shape, config.optim.epochs
     return State(
         epoch=0,
         probability=torch.zeros((3, *shape), device=place),
-        history=np.zeros((config.optim.epochs, *shape), np.uint8),
+        logits=np.zeros((epochs, *shape), np.float16),
+        feature_norm=np.zeros((epochs, shape[0]), np.float32),
+        embedding=torch.zeros((shape[0], 0), device=place),
         dynamics=LearningDynamics(shape, lag=config.selection.dynamics_lag),
-        corrected=pairs.base.copy(),
         rows=[],
     )
 
 
-def snapshot(model: MiraclModel, optimiser: torch.optim.Optimizer, state: State) -> dict[str, Any]:
+def snapshot(model: nn.Module, optimiser: torch.optim.Optimizer, method: Method, state: State) -> dict[str, Any]:
     """Give everything that going on exactly needs, as `save_checkpoint` takes it."""
     return {
         "epoch": state.epoch,
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
         "probability": state.probability,
-        "history": torch.from_numpy(state.history[: state.epoch]),
+        "logits": torch.from_numpy(state.logits[: state.epoch]),
+        "feature_norm": torch.from_numpy(state.feature_norm[: state.epoch]),
+        "embedding": state.embedding,
         "dynamics": {name: torch.from_numpy(np.asarray(array)) for name, array in state.dynamics.state_dict().items()},
-        "corrected": torch.from_numpy(state.corrected),
+        "method": method.state(),
         "rows": state.rows,
     }
 
 
-def restore(saved: dict[str, Any], model: MiraclModel, optimiser: torch.optim.Optimizer, state: State) -> None:
+def restore(
+    saved: dict[str, Any], model: nn.Module, optimiser: torch.optim.Optimizer, method: Method, state: State
+) -> None:
     """Take over a checkpoint: weights, optimiser, and everything that an epoch leaves to the next."""
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
     state.epoch = int(saved["epoch"])
     state.probability.copy_(saved["probability"])
-    state.history[: state.epoch] = saved["history"].numpy()
+    state.logits[: state.epoch] = saved["logits"].numpy()
+    state.feature_norm[: state.epoch] = saved["feature_norm"].numpy()
+    state.embedding = saved["embedding"].to(state.embedding.device)
     state.dynamics.load_state_dict({name: array.numpy() for name, array in saved["dynamics"].items()})
-    state.corrected = saved["corrected"].numpy()
+    method.restore(saved["method"])
     state.rows = saved["rows"]

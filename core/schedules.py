@@ -49,6 +49,6 @@ def beta(epoch: int, origin: str, final: float, warm_up: int, epochs: int) -> fl
     return 1.0 if span <= 0 else 1.0 - (1.0 - final) * max(epoch - warm_up - 1, 0) / span
 
 
-def weight_decay(epoch: int, warm_up: int, value: float) -> float:
-    """Coupled L2 of an epoch: 0 while warming up, then `value` (paper A.5.1)."""
-    return value if epoch > warm_up else 0.0
+def weight_decay(epoch: int, warm_up: int, value: float, start: str = "correction") -> float:
+    """Coupled L2 of an epoch: `value` after the warm-up (paper A.5.1), or from the first epoch (``start="first"``)."""
+    return value if start == "first" or epoch > warm_up else 0.0

@@ -108,11 +108,11 @@ class Readout(nn.Module):
 
     def forward(
         self, tokens: Float[Tensor, "stays m d"], task: Float[Tensor, "stays d"], present: Bool[Tensor, "stays m"]
-    ) -> Float[Tensor, "stays labels"]:
-        """Logits."""
+    ) -> tuple[Float[Tensor, "stays labels"], Float[Tensor, "stays twice_d"]]:
+        """Logits, and [task; f], what the last layer reads."""
         pairs = torch.cat((task.unsqueeze(1).expand_as(tokens), tokens), dim=-1)
         scores = self.score(torch.tanh(self.mix(pairs))).squeeze(-1) / self.temperature
         weights = scores.masked_fill(~present, _MASKED_SCORE).softmax(-1) * present
         joined = self.norm((weights.unsqueeze(-1) * tokens).sum(1)) * present.any(1, keepdim=True)
-        logits: Tensor = self.head(torch.cat((task, joined), dim=-1))
-        return logits
+        features = torch.cat((task, joined), dim=-1)
+        return self.head(features), features

@@ -57,6 +57,8 @@ class Output:
         bool [stays].
     ortho, balance
         Decorrelation loss of the modality tokens, and CV²(importance) + CV²(load) of the experts.
+    features
+        [stays, w], what the last layer reads.
     """
 
     logits: Float[Tensor, "stays labels"]
@@ -68,6 +70,28 @@ class Output:
     has_note: Bool[Tensor, " stays"]
     ortho: Float[Tensor, ""]
     balance: Float[Tensor, ""]
+    features: Float[Tensor, "stays w"]
+
+
+def plain_output(
+    logits: Float[Tensor, "stays labels"],
+    features: Float[Tensor, "stays w"],
+    has_series: Bool[Tensor, " stays"],
+    has_note: Bool[Tensor, " stays"],
+) -> Output:
+    """Say what a network without modality heads and auxiliary losses has to say: NaN for the heads, 0 for the losses.
+
+    Parameters
+    ----------
+    logits, features
+        The network's answer, and what its last layer read.
+    has_series, has_note
+        Which modalities each stay has.
+    """
+    nothing = logits.new_zeros(())
+    silent = torch.full_like(logits.detach(), float("nan"))
+    none = features.new_zeros(features.shape)
+    return Output(logits, silent, silent, none, none, has_series, has_note, nothing, nothing, features)
 
 
 def decorrelation(tokens: Float[Tensor, "stays m d"], present: Bool[Tensor, "stays m"]) -> Float[Tensor, ""]:
@@ -130,8 +154,9 @@ class MiraclModel(nn.Module):
             present = torch.stack((has_series & has_note, has_series, has_note), dim=1)
             mixed, balance = self.experts(tokens, task, present)
             counted = present if self.config.ortho_absent == "exclude" else torch.ones_like(present)
+            logits, features = self.readout(mixed, task, present)
             return Output(
-                logits=self.readout(mixed, task, present),
+                logits=logits,
                 logits_series=self.series_head(h_series),
                 logits_note=self.note_head(h_note),
                 h_series=self.contrast_head(h_series),
@@ -140,4 +165,5 @@ class MiraclModel(nn.Module):
                 has_note=has_note,
                 ortho=decorrelation(tokens, counted),
                 balance=balance,
+                features=features,
             )

@@ -24,12 +24,13 @@ from core.cohort.tensors import pack_cohort
 from core.config import ReviewConfig, TrainConfig, make_config
 from core.errors import ConfigError, RunError
 from core.locks import lay_on_pairs, locks_digest
+from core.methods.miracl import objective
 from core.metrics.audit import detection
 from core.models.losses import contrastive
 from core.models.miracl import Batch, MiraclModel
 from core.progress import Silent
 from core.round_tables import choose_flags
-from core.training import choose_device, objective, train_round
+from core.training import choose_device, train_round
 
 from .conftest import manifest_fields
 from .tiny_cohort import learnable_cohort, learnable_tables
@@ -148,7 +149,7 @@ def test_the_tables_say_what_the_contract_says(trained: Path, cohort: Cohort) ->
     assert pair["eligible"][pair["observed"] == 1].all()
     last = pair["history"].map(lambda h: h[-1] / 255)
     assert (pair["history"].map(len) == 5).all()
-    assert np.allclose(last, pair["probability"], atol=1 / 500)
+    assert np.allclose(last, pair["probability"], atol=1 / 400)  # half-precision logits, then one byte
     no_series = ~cohort.stays["has_series"].to_numpy(zero_copy_only=False)[rows]
     assert (pair["probability_series"].isna() == no_series).all()
     for _, ranks in pair.groupby("stay_id")["rank"]:
@@ -629,7 +630,7 @@ def test_a_loss_that_is_not_a_number_ends_in_one_line_and_leaves_the_last_good_e
     class Spoiler(Silent):
         def describe(self, epoch: int, *rest: float) -> None:
             if epoch == 2:
-                monkeypatch.setattr("core.training.masked_bce", lambda z, *_: z.sum() * float("nan"))
+                monkeypatch.setattr("core.methods.miracl.masked_bce", lambda z, *_: z.sum() * float("nan"))
 
     with pytest.raises(RunError, match="epoch 3") as caught:
         train_round(cohort, tmp_path / "run", quick(), round_id=1, progress=Spoiler())

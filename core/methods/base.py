@@ -1,0 +1,204 @@
+"""What a comparison method may change in the one loop: its network, its loss, its step, and what it learns of labels.
+
+The base is the FlexCare backbone trained with binary cross-entropy (methods.md C.1). No method is given the truth or
+what readers alone may see: `Setting` has no field for either.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core.cohort.tensors import PackedCohort
+from core.config import LossConfig, TrainConfig
+from core.hints import Bool, Float
+from core.locks import Pairs
+from core.methods.sources import LabelSources
+from core.models.losses import contrastive, masked_bce
+from core.models.miracl import Batch, MiraclModel, Output
+from core.peer.regression import Peer, fit_peer
+from core.selection.dynamics import LearningDynamics
+from core.traces import Traces
+
+TERMS = ("total", "bce", "corrected", "ortho", "moe", "series_head", "note_head", "contrast")
+"""Columns of a step's losses; the cross-visit share of anchors follows them."""
+
+
+def auxiliary_losses(
+    output: Output,
+    batch: Batch,
+    base: Float[Tensor, "stays labels"],
+    stated: Bool[Tensor, "stays labels"],
+    loss: LossConfig,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """λ·(BCE(p^E, ỹ) + BCE(p^N, ỹ) + L_cons), its three parts, and the cross-visit share of anchors (A.7).
+
+    A head's loss is over the stays that have its modality. `base` and `stated` are the batch's.
+    """
+    nothing = torch.zeros((), device=output.logits.device)
+    series_head = note_head = contrast = crossing = nothing
+    if loss.heads == "lambda":
+        series_head = masked_bce(output.logits_series, base, stated & output.has_series.unsqueeze(1))
+        note_head = masked_bce(output.logits_note, base, stated & output.has_note.unsqueeze(1))
+    if loss.contrast != "off":
+        contrast, crossing = contrastive(
+            output.h_series, output.h_note, output.has_series, output.has_note, batch.patient, loss.temperature,
+            loss.contrast,
+        )  # fmt: skip
+    return loss.lambda_cons * (series_head + note_head + contrast), series_head, note_head, contrast, crossing
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that a method may read.
+
+    Parameters
+    ----------
+    config, packed, pairs
+        Options, inputs, and observed labels with the decisions laid on them.
+    place
+        The device.
+    seed
+        Of the run.
+    sources
+        Several sources' labels, for the methods that weigh them.
+    """
+
+    config: TrainConfig
+    packed: PackedCohort
+    pairs: Pairs
+    place: torch.device
+    seed: int
+    sources: LabelSources | None = None
+
+    @cached_property
+    def peer(self) -> Peer:
+        """The regression on hand-made features beside the network, fitted at first use."""
+        return fit_peer(self.packed, self.pairs, self.config.peer, self.seed)
+
+
+@dataclass
+class EpochEnd:
+    """What an epoch leaves for a method to learn from.
+
+    Parameters
+    ----------
+    probability
+        float32 [3, stays, labels]: fused, series head, note head.
+    dynamics
+        Counters of right and wrong predictions, this epoch counted.
+    traces
+        Logits of all epochs so far, and the rest.
+    """
+
+    probability: Float[np.ndarray, "three stays labels"]
+    dynamics: LearningDynamics
+    traces: Traces
+
+
+@dataclass(frozen=True)
+class NoiseRates:
+    """Estimated ρ₊ = P(observed 0 | present) and ρ₋ = P(observed 1 | absent), float64 [labels] each."""
+
+    rho_plus: Float[np.ndarray, " labels"]
+    rho_minus: Float[np.ndarray, " labels"]
+
+
+@dataclass
+class Method:
+    """One method in the one loop: the backbone with binary cross-entropy, whose parts subclasses replace.
+
+    Attributes
+    ----------
+    base, stated
+        Targets (float32) and which pairs count, [stays, labels], on the device.
+    corrected
+        float32 [stays, labels], the labels it would hand out; what was given until it corrects.
+    error_probability
+        float32 [stays, labels], P(label wrong); None where the method says nothing of it.
+    rates
+        Estimated noise rates; None where it estimates none.
+    counts
+        Pairs per partition in this epoch.
+    """
+
+    setting: Setting
+    base: Float[Tensor, "stays labels"] = field(init=False)
+    stated: Bool[Tensor, "stays labels"] = field(init=False)
+    corrected: Float[np.ndarray, "stays labels"] = field(init=False)
+    error_probability: Float[np.ndarray, "stays labels"] | None = field(init=False, default=None)
+    rates: NoiseRates | None = field(init=False, default=None)
+    counts: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        pairs, place = self.setting.pairs, self.setting.place
+        self.base = torch.from_numpy(pairs.base).to(place)
+        self.stated = torch.from_numpy(pairs.stated).to(place)
+        self.corrected = pairs.base.copy()
+        self.counts = {"clean": int(pairs.member.sum()), "uncertain": 0, "noisy": 0, "locked": int(pairs.locked.sum())}
+        self.prepare()
+
+    @property
+    def config(self) -> TrainConfig:
+        """The run's options."""
+        return self.setting.config
+
+    def prepare(self) -> None:
+        """Set up what the method keeps; called once, before the network is made."""
+
+    def network(self) -> nn.Module:
+        """Make the network."""
+        packed = self.setting.packed
+        return MiraclModel(packed.n_series_features, packed.note_dim, len(packed.label_keys), self.config.model)
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Make the optimiser; the loop sets its rate and weight decay each epoch."""
+        return torch.optim.Adam(model.parameters(), lr=self.config.optim.learning_rate, fused=True)
+
+    def begin_epoch(self, t: int) -> None:
+        """Get ready for epoch t (1-based)."""
+
+    def pair_loss(self, output: Output, batch: Batch) -> Float[Tensor, ""]:
+        """Loss of the fused prediction, a mean over the stated pairs."""
+        return masked_bce(output.logits, self.base[batch.rows], self.stated[batch.rows])
+
+    def objective(self, output: Output, batch: Batch) -> Float[Tensor, " terms"]:
+        """Total loss, then the terms of `TERMS` (unweighted but for L_moe), then the cross-visit share of anchors.
+
+        `pair_loss` + w·L_ortho + L_moe: baselines get neither the modality heads' losses nor the contrast (methods.md
+        C, shared rule 3), unless ``method.auxiliary`` asks for them.
+        """
+        loss, main = self.config.loss, self.pair_loss(output, batch)
+        nothing = torch.zeros((), device=main.device)
+        extra, series_head, note_head, contrast, crossing = (nothing,) * 5
+        if self.config.method.auxiliary:
+            rows = batch.rows
+            extra, series_head, note_head, contrast, crossing = auxiliary_losses(
+                output, batch, self.base[rows], self.stated[rows], loss
+            )
+        moe = loss.balance * output.balance
+        total = main + loss.ortho * output.ortho + moe + extra
+        return torch.stack((total, main, main, output.ortho, moe, series_head, note_head, contrast, crossing))
+
+    def step(self, model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch) -> tuple[Output, Tensor]:
+        """Forward, backward, update; the output before the update, and `objective`'s terms."""
+        place = self.setting.place.type
+        with torch.autocast(place, torch.bfloat16, enabled=place == "cuda"):
+            output: Output = model(batch)
+        terms = self.objective(output, batch)
+        optimiser.zero_grad()
+        torch.autograd.backward(terms[0])
+        optimiser.step()
+        return output, terms
+
+    def end_epoch(self, t: int, end: EpochEnd) -> None:
+        """Learn from epoch t; may set `corrected`, `error_probability`, `rates` and `counts`."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors that going on after a stop needs beyond network, optimiser and traces."""
+        return {}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take over what `state` gave."""
