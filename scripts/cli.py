@@ -65,8 +65,16 @@ def build_synthetic_cohort(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     stays: Annotated[int, typer.Option(help="How many stays.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 0,
-    noise: Annotated[str, typer.Option(help="none, symmetric, asymmetric or balanced.")] = "balanced",
-    rho_plus: Annotated[float | None, typer.Option(help="P(1→0), 0.2 when not given.")] = None,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="none, symmetric, asymmetric, balanced or ccn; like a hospital's: stay (mild cases missed), "
+            "label (acute under-coded), patient (a chronic label lost at one visit), source (coding system changed)."
+        ),
+    ] = "balanced",
+    rho_plus: Annotated[
+        float | None, typer.Option(help="P(1→0), or the rate of ccn and a hospital's kinds; 0.2 when not given.")
+    ] = None,
     rho_minus: Annotated[
         float | None, typer.Option(help="P(0→1), asymmetric noise alone; the other kinds derive it.")
     ] = None,

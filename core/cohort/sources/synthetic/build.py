@@ -20,7 +20,9 @@ from core.cohort.sources.synthetic.patients import Patients, draw_patients
 from core.cohort.sources.synthetic.series import Rows, draw_course, draw_series
 from core.cohort.store import is_test_patient, write_cohort
 from core.errors import ConfigError
-from core.noise.injection import InjectedNoise, NoiseConfig, inject
+from core.noise.context import NoiseContext, groups_of, place_in_time
+from core.noise.hospital import HOSPITAL_KINDS, HospitalNoise, inject_hospital
+from core.noise.injection import InjectedNoise, inject
 
 Progress = Callable[[str], None]
 
@@ -38,12 +40,23 @@ _ETHNICITIES = ("White", "Black", "Hispanic", "Asian", "Other")
 _ETHNICITY_SHARES = (0.67, 0.11, 0.05, 0.04, 0.13)
 
 
-def _noise_config(noise: NoiseSpec) -> NoiseConfig:
-    if noise.kind == "asymmetric":
-        return NoiseConfig(kind="asymmetric", rho_plus=noise.rho_plus, rho_minus=noise.rho_minus)
-    if noise.kind == "none":
-        return NoiseConfig(kind="none")
-    return NoiseConfig(kind=noise.kind, rate=noise.rho_plus)  # type: ignore[arg-type]
+def _plant(noise: NoiseSpec, patients: Patients, stays: pa.Table, seed: int) -> InjectedNoise:
+    """Flip recorded labels of training stays; what depends on severity goes by the generator's own."""
+    training = np.array(stays["split"].to_pylist()) == "train"
+    member = np.broadcast_to(training[:, None], patients.truth.shape).copy()
+    truth, config, flips = patients.truth.astype(np.uint8), noise.noise(), np.random.default_rng(seed)
+    if not isinstance(config, HospitalNoise):
+        return inject(truth, member, config, flips)
+    context = NoiseContext(
+        severity=patients.severity,
+        patient=patients.patient.astype(np.int64),
+        visit=patients.visit,
+        order=place_in_time(stays),
+        label_keys=tuple(label.key for label in PHENOTYPES),
+        persistence=tuple(label.persistence for label in PHENOTYPES),
+        groups=groups_of({"labels": manifest_labels(), "label_groups": manifest_label_groups()}),
+    )
+    return inject_hospital(truth, member, config, context, flips)
 
 
 def _stays_table(
@@ -196,10 +209,7 @@ def build_synthetic(
     evidence = draw_evidence(patients, stay_ids, papers)
 
     table = _stays_table(patients, keys, has_series, has_note, shares)
-    training = np.array(table["split"].to_pylist()) == "train"
-    member = np.broadcast_to(training[:, None], patients.truth.shape).copy()
-    flips = np.random.default_rng(seed if noise_seed is None else noise_seed)
-    injected = inject(patients.truth.astype(np.uint8), member, _noise_config(noise), flips)
+    injected = _plant(noise, patients, table, seed if noise_seed is None else noise_seed)
     tell("writing the cohort")
     log = Attrition("stays invented", stays)
     log.note("every stay has all 25 labels stated")
@@ -233,11 +243,10 @@ def build_synthetic(
 
 
 def _noise_entry(noise: NoiseSpec, injected: InjectedNoise, seed: int) -> dict[str, Any] | None:
+    """Kind, mean P(1→0) and P(0→1) over the training pairs, and the rate where they follow from one."""
     if noise.kind == "none":
         return None
-    return {
-        "kind": noise.kind,
-        "rho_plus": float(injected.rho_plus),
-        "rho_minus": float(injected.rho_minus),
-        "seed": seed,
-    }
+    entry = {"kind": noise.kind, "rho_plus": float(injected.rho_plus), "rho_minus": float(injected.rho_minus)}
+    if noise.kind in HOSPITAL_KINDS:
+        entry["rate"] = float(noise.rho_plus)
+    return {**entry, "seed": seed}

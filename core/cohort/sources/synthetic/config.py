@@ -9,12 +9,14 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from core.cohort.labelset import PHENOTYPES
 from core.errors import ConfigError
+from core.noise.hospital import HOSPITAL_KINDS, HospitalNoise
+from core.noise.injection import KINDS, Kind, NoiseConfig
 
-NOISE_KINDS = ("none", "symmetric", "asymmetric", "balanced")
+NOISE_KINDS: tuple[str, ...] = (*KINDS, *HOSPITAL_KINDS)
 PATIENT_FACTORS = ("cardiac", "metabolic", "renal", "pulmonary", "hepatic", "frailty")
 STAY_FACTORS = ("severity", "infection", "ischaemia", "bleeding", "surgical", "airway")
 MIN_STAYS = 50
@@ -23,17 +25,18 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class NoiseSpec:
-    """Label noise planted into the training stays (methods.md A.1).
+    """Label noise planted into the training stays (methods.md A.1, `core.noise`).
 
     Parameters
     ----------
     kind
-        ``none``, ``symmetric`` (ρ₊ = ρ₋), ``asymmetric`` (any pair) or ``balanced`` (ρ₋ follows from ρ₊ so that as
-        many labels appear as vanish; leave `rho_minus` 0).
+        ``none``, ``symmetric`` (ρ₊ = ρ₋), ``asymmetric`` (any pair), ``balanced`` (ρ₋ follows from ρ₊ so that as
+        many labels appear as vanish) or ``ccn`` (a label taken for another), or noise that looks like hospitals:
+        ``stay`` (by the generator's own severity), ``label``, ``patient``, ``source``.
     rho_plus
-        P(recorded 0 | present), in [0, 1).
+        P(recorded 0 | present), in [0, 1); the rate of kinds that take one alone.
     rho_minus
-        P(recorded 1 | absent), in [0, 1).
+        P(recorded 1 | absent), in [0, 1); 0 but for ``symmetric`` and ``asymmetric``.
     """
 
     kind: str = "none"
@@ -57,8 +60,19 @@ class NoiseSpec:
             raise ConfigError(
                 "no rates without noise", f"({self.rho_plus}, {self.rho_minus})", "choose a noise kind, or drop them"
             )
-        if self.kind == "balanced" and self.rho_minus:
-            raise ConfigError("balanced noise by rho_plus alone", f"rho_minus {self.rho_minus}", "leave rho_minus out")
+        if self.kind not in ("none", "symmetric", "asymmetric") and self.rho_minus:
+            raise ConfigError(
+                f"{self.kind} noise by rho_plus alone", f"rho_minus {self.rho_minus}", "leave rho_minus out"
+            )
+        self.noise()
+
+    def noise(self) -> NoiseConfig | HospitalNoise:
+        """Give the injector's own options."""
+        if self.kind in HOSPITAL_KINDS:
+            return HospitalNoise(self.kind, rate=self.rho_plus)
+        if self.kind == "asymmetric":
+            return NoiseConfig("asymmetric", rho_plus=self.rho_plus, rho_minus=self.rho_minus)
+        return NoiseConfig(cast("Kind", self.kind), rate=self.rho_plus)
 
 
 @dataclass(frozen=True)
