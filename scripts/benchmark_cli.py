@@ -1,11 +1,17 @@
 """`miracl benchmark`: measure, and write the table again."""
 
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from core.errors import ConfigError
 from scripts.running import console, needs_trainer
+
+if TYPE_CHECKING:
+    from scripts.benchmarks.command import Measuring
+    from scripts.benchmarks.robustness import Plan
 
 benchmark_app = typer.Typer(
     help="Measure, and write the table again.\n\nExample: miracl benchmark select", no_args_is_help=True
@@ -14,6 +20,100 @@ WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
 ]
 DEFAULT_WORKSPACE = Path("workspace")
+MethodsOption = Annotated[str, typer.Option(help="Names with commas between; all of the table when empty.")]
+NoiseOption = Annotated[str, typer.Option(help="Names with commas between; all of the table when empty.")]
+SeedsOption = Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")]
+SizeOption = Annotated[str, typer.Option(help="compact (hidden 64, two-hourly) or paper (hidden 128, hourly).")]
+EpochsOption = Annotated[int, typer.Option(min=2, help="Epochs of each network.")]
+StaysOption = Annotated[int, typer.Option(min=50, help="Invented stays of each seed's cohort.")]
+CohortOption = Annotated[str, typer.Option(help="synthetic, or eicu-demo (recorded labels, themselves noisy).")]
+DataOption = Annotated[Path | None, typer.Option(help="The eICU demo's folder, for its cohort.", file_okay=False)]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Runs at once; one a core when not given.")]
+RowsOption = Annotated[Path | None, typer.Option(help="Folder of the raw rows (Parquet).", file_okay=False)]
+CacheOption = Annotated[Path, typer.Option(help="Folder of packed cohorts, safe to delete.", file_okay=False)]
+OutOption = Annotated[Path | None, typer.Option(help="File the Markdown table goes to as well.", dir_okay=False)]
+QuickOption = Annotated[bool, typer.Option("--quick", help="A tiny size that only shows that everything runs.")]
+ChangedOption = Annotated[bool, typer.Option("--changed", help="Run again what other options made.")]
+DEFAULT_CACHE = DEFAULT_WORKSPACE / "benchmarks"
+
+
+def _names(text: str, default: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) or default
+
+
+def _plan(
+    methods: tuple[str, ...],
+    noises: tuple[str, ...],
+    seeds: int,
+    size: str,
+    epochs: int,
+    cohort: str,
+    stays: int,
+    data: Path | None,
+    device: str,
+    cache: Path,
+    small: bool,
+) -> "Plan":
+    """Put a plan together from a verb's options."""
+    from core.training import choose_device
+    from scripts.benchmarks.cohorts import EICU, synthetic_name
+    from scripts.benchmarks.robustness import Plan, quick
+    from scripts.benchmarks.runner import Place
+
+    place = Place(cache, data, choose_device(device).type)
+    name = synthetic_name(stays) if cohort == "synthetic" else cohort
+    if name == EICU and data is None:
+        raise ConfigError("the eICU demo's folder", "none", "name it with --data")
+    plan = Plan(methods, noises, range(seeds), name, size, epochs, place)
+    return quick(plan) if small else plan
+
+
+def _measuring(
+    rows: Path | None, out: Path | None, workers: int | None, changed: bool, small: bool, device: str, stack: ExitStack
+) -> "Measuring":
+    from scripts.benchmarks.command import Measuring, default_workers, rows_folder
+
+    return Measuring(rows_folder(rows, small, stack), out, workers or default_workers(device), changed)
+
+
+@benchmark_app.command("robustness")
+def benchmark_robustness(
+    methods: MethodsOption = "",
+    noise: NoiseOption = "",
+    seeds: SeedsOption = 5,
+    size: SizeOption = "compact",
+    epochs: EpochsOption = 30,
+    cohort: CohortOption = "synthetic",
+    stays: StaysOption = 4000,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = None,
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
+) -> None:
+    """Measure each method under each noise against clean test labels; what is finished is not run again.
+
+    Example: miracl benchmark robustness --methods bce,gce --noise sym20 --seeds 3
+    """
+    try:
+        from scripts.benchmarks.command import measure
+        from scripts.benchmarks.fits import config_of, options_digest, run
+        from scripts.benchmarks.methods import METHODS
+        from scripts.benchmarks.robustness import NOISES, QUICK_METHODS, QUICK_NOISES, jobs, robustness_markdown
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        plan = _plan(
+            _names(methods, QUICK_METHODS if quick else tuple(METHODS)),
+            _names(noise, QUICK_NOISES if quick else NOISES),
+            seeds, size, epochs, cohort, stays, data, device, cache, quick,
+        )  # fmt: skip
+        how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
+        measure(jobs(plan), run, how, robustness_markdown, digest=lambda job: options_digest(config_of(job)))
 
 
 @benchmark_app.command("select")

@@ -86,3 +86,49 @@ class TrainingProgress:
 
     def _say(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True)
+
+
+class JobProgress:
+    """Implements `scripts.benchmarks.runner.Watcher`: a bar on a terminal, elsewhere a line a job."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "JobProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def start(self, jobs: int, already: int, workers: int) -> None:
+        self._jobs, self._ended = jobs, already
+        self._say(f"{jobs:,} runs, {already:,} of them finished before; {workers} at once")
+        if self.console.is_terminal and already < jobs:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("run"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[detail]}"),
+                console=self.console,
+            )
+            self._bar.start()
+            self._task = self._bar.add_task("run", total=jobs, completed=already, detail="")
+
+    def end(self, job: object, seconds: float, error: str | None, left: float) -> None:
+        self._ended += 1
+        detail = f"{job}: {spell_seconds(seconds)} · {spell_seconds(left)} left"
+        if error is not None:
+            self._say(f"failed: {job}: {error}")
+        elif self._bar is None:
+            self._say(f"{self._ended:,} of {self._jobs:,} · {detail}")
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._ended, detail=detail)
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,138 @@
+"""Cohorts of the benchmarks: built and packed once, kept in a folder that is safe to delete.
+
+``synthetic-N`` has N invented stays, other patients for each seed, and clean labels. ``eicu-demo`` has the demo's
+recorded labels, which are themselves noisy, and the same split for each seed.
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.cohort.sources import synthetic
+from core.cohort.store import Cohort, open_cohort
+from core.cohort.tensors import PackedCohort, TensorConfig, pack_cohort
+from core.errors import ConfigError
+from core.noise.context import NoiseContext
+from core.noise.settings import Planted, plant
+
+EICU = "eicu-demo"
+NOISE_SEED = 1000
+"""Seed 0's noise is drawn by generator 1000, and so on: another stream than patients' and weights'."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A cohort with its given labels, packed.
+
+    Parameters
+    ----------
+    cohort, packed
+        The cohort and its tensors.
+    context
+        What hospital-like noise may depend on.
+    persistence
+        Of each label.
+    """
+
+    cohort: Cohort
+    packed: PackedCohort
+    context: NoiseContext
+    persistence: tuple[str, ...]
+
+    def planted(self, noise: str, seed: int) -> tuple[PackedCohort, Planted]:
+        """The pack with planted noise, and the noise. Test stays keep their labels."""
+        made = plant(self.packed, noise, self.context, NOISE_SEED + seed)
+        return replace(self.packed, observed=made.observed), made
+
+
+def synthetic_name(stays: int) -> str:
+    """Name of a synthetic cohort."""
+    return f"synthetic-{stays}"
+
+
+def prepare(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: Path | None) -> Prepared:
+    """Build a cohort, or take it from the cache.
+
+    Parameters
+    ----------
+    name, seed
+        Which; the seed is of the patients, where they are invented.
+    tensors
+        How to pack.
+    cache_dir
+        Where cohorts and packs are kept.
+    data
+        Folder with the eICU demo's files, for that cohort.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown name, or where the demo's files are not given.
+    """
+    return _prepared(name, seed if name != EICU else 0, tensors, cache_dir, data)
+
+
+@lru_cache(maxsize=2)
+def _prepared(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: Path | None) -> Prepared:
+    kind, _, stays = name.partition("-")
+    if name != EICU and not (kind == "synthetic" and stays.isdigit()):
+        raise ConfigError(f"a cohort synthetic-N or {EICU}", repr(name), "choose one of them")
+    with _alone(cache_dir):
+        cohort = _eicu(cache_dir, data) if name == EICU else _synthetic(cache_dir, int(stays), seed)
+        packed = pack_cohort(cohort, tensors, cache_dir / "packed")
+    labels: list[dict[str, Any]] = cohort.manifest["labels"]
+    return Prepared(
+        cohort,
+        packed,
+        NoiseContext.of(packed, cohort.manifest, cohort.stays),
+        tuple(str(label["persistence"]) for label in labels),
+    )
+
+
+def _synthetic(cache_dir: Path, stays: int, seed: int) -> Cohort:
+    folder = cache_dir / "cohorts" / f"synthetic-{stays}-seed{seed}-{_generator_digest()}"
+    if not (folder / "manifest.json").exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        synthetic.build_synthetic(folder, stays=stays, seed=seed)
+    return open_cohort(folder, verify=False)
+
+
+def _eicu(cache_dir: Path, data: Path | None) -> Cohort:
+    folder = cache_dir / "cohorts" / EICU
+    if not (folder / "manifest.json").exists():
+        if data is None or not data.is_dir():
+            raise ConfigError("the eICU demo's folder", str(data or "none"), "name it with --data")
+        from core.cohort.sources.eicu import build_eicu
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        build_eicu(data, folder)
+    return open_cohort(folder, verify=False)
+
+
+@cache
+def _generator_digest() -> str:
+    """Digest of the generator's code and tables: a cohort of another generator is built anew."""
+    folder = Path(synthetic.__file__).parent
+    digest = hashlib.blake2b(digest_size=5)
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".py", ".toml"):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time build and pack."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

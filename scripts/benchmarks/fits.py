@@ -1,0 +1,223 @@
+"""One run: a cohort with planted noise, a method trained on it, and what that yields for the tables."""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.config import TrainConfig, make_config
+from core.fit import Fitted, fit
+from core.locks import Pairs, lay_on_pairs
+from core.metrics.audit import detection
+from core.metrics.compare import bootstrap_map
+from core.metrics.ranking import ranking_metrics
+from core.noise.settings import Planted
+from core.peer.regression import fit_peer
+from core.training import choose_device
+from scripts.benchmarks.cohorts import Prepared, prepare
+from scripts.benchmarks.machine import machine, now
+from scripts.benchmarks.methods import DETECTING, compared
+from scripts.benchmarks.rows import KEY, Row
+from scripts.benchmarks.runner import Job, Made
+
+RECALLS = tuple(k / 20 for k in range(1, 21))
+"""Where the precision of flags is told for the figures."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A cohort with planted noise, ready to train on; the truth stays on this side."""
+
+    prepared: Prepared
+    pairs: Pairs
+    planted: Planted
+    config: TrainConfig
+
+    @property
+    def test(self) -> np.ndarray:
+        """Rows of test stays."""
+        return np.flatnonzero(np.asarray(self.prepared.packed.is_test) & self.pairs.stated.any(1))
+
+
+def config_of(job: Job) -> TrainConfig:
+    """Every option of a job."""
+    word = job.preset or ("bce" if compared(job.method).kind == "regression" else job.method)
+    return make_config(word, job.size, **{"optim.epochs": job.epochs, **dict(job.options)})
+
+
+def options_digest(config: TrainConfig) -> str:
+    """Digest of the options that bear on a run: a method's results do not hang on another method's options."""
+    plain = config.to_dict()
+    name = plain["method"]["name"]
+    plain["method"] = {k: v for k, v in plain["method"].items() if not isinstance(v, dict) or k == name}
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def set_scene(job: Job) -> tuple[Scene, Any]:
+    """Prepare the cohort, plant the noise; the scene and the pack to train on."""
+    config = config_of(job)
+    prepared = prepare(job.cohort, job.seed, config.tensors, job.place.cache, job.place.data)
+    packed, planted = prepared.planted(job.noise, job.seed)
+    return Scene(prepared, lay_on_pairs(packed, None), planted, config), packed
+
+
+def head(job: Job, config: TrainConfig, fingerprint: str, began: float) -> Row:
+    """Key, machine and time, as every row has them."""
+    return {
+        **dict(zip(KEY, job.key, strict=True)),
+        **machine(),
+        "options": options_digest(config),
+        "fingerprint": fingerprint,
+        "device": job.place.device,
+        "made_at": now(),
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def run(job: Job) -> Made:
+    """Train one method once; rows of `job.table`, and of the detectors where the method's network is read by them."""
+    began = time.perf_counter()
+    scene, packed = set_scene(job)
+    if not job.preset and compared(job.method).kind == "regression":
+        peer = fit_peer(packed, scene.pairs, scene.config.peer, job.seed)
+        row = {**predicted(scene, peer.probability), **told(scene)}
+        scores = {"regression": np.abs(scene.pairs.base - peer.probability)}
+    else:
+        with_peer = job.method == "bce"
+        place = choose_device(job.place.device)
+        fitted = fit(
+            packed, scene.pairs, scene.config, seed=job.seed, place=place, persistence=scene.prepared.persistence,
+            with_peer=with_peer,
+        )  # fmt: skip
+        assert fitted is not None
+        row = {**predicted(scene, fitted.probability[0]), **course(fitted), **told(scene), **corrected(scene, fitted)}
+        scores = suspicion(job, fitted)
+    top = head(job, scene.config, packed.fingerprint, began)
+    found = [{**top, **line} for line in detected(scene, scores)] if job.table == "robustness" else []
+    return {"detection": found, job.table: [{**top, **row}]}
+
+
+def predicted(scene: Scene, probability: np.ndarray) -> Row:
+    """Measures of the test stays' predictions of the last epoch, against labels without planted noise."""
+    rows, packed = scene.test, scene.prepared.packed
+    truth, stated, p = packed.observed[rows], packed.stated[rows], np.asarray(probability[rows], np.float32)
+    found = ranking_metrics(truth, p, stated)
+    replicates = bootstrap_map(truth, p, np.asarray(packed.patient_ids)[rows], stated=stated)
+    names = ("map", "auroc_macro", "auroc_micro", "f1_micro", "f1_macro", "chance")
+    return {
+        **{name: _known(getattr(found, name)) for name in names},
+        "ap_by_label": found.average_precision.astype(np.float32).tolist(),
+        "bootstrap": np.asarray(replicates, np.float32).tolist(),
+    }
+
+
+def course(fitted: Fitted) -> Row:
+    """Test mAP by epoch, its highest (which nobody can pick without the truth), and seconds an epoch."""
+    maps = np.array([np.nan if row["test_map"] is None else row["test_map"] for row in fitted.rows])
+    best = int(np.nanargmax(maps)) if np.isfinite(maps).any() else 0
+    return {
+        "map_by_epoch": maps.astype(np.float32).tolist(),
+        "map_best": _known(maps[best]),
+        "best_epoch": best + 1,
+        "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.rows])),
+    }
+
+
+def told(scene: Scene) -> Row:
+    """How many training labels are wrong, and the rates that the noise was drawn at."""
+    pairs, member = scene.pairs, scene.pairs.member
+    wrong = member & (pairs.observed != scene.planted.truth)
+    return {
+        "pairs": int(member.sum()),
+        "positives": int((member & (pairs.observed == 1)).sum()),
+        "negatives": int((member & (pairs.observed == 0)).sum()),
+        "wrong_before": int(wrong.sum()),
+        "accuracy_before": 1 - float(wrong.sum() / max(int(member.sum()), 1)),
+        "true_rho_plus": float(scene.planted.rho_plus),
+        "true_rho_minus": float(scene.planted.rho_minus),
+    }
+
+
+def corrected(scene: Scene, fitted: Fitted) -> Row:
+    """What the correction did to training labels, and how far P(label wrong) can be taken at its word."""
+    pairs, truth = scene.pairs, scene.planted.truth == 1
+    before, after = (pairs.observed == 1) == truth, (fitted.corrected >= 0.5) == truth
+    row: Row = {
+        "wrong_after": int((pairs.member & ~after).sum()),
+        "accuracy_after": float(after[pairs.member].mean()),
+    }
+    for name, value in (("positive", 1), ("negative", 0)):
+        group = pairs.member & (pairs.observed == value)
+        row[f"repaired_{name}"] = int((group & ~before & after).sum())
+        row[f"harmed_{name}"] = int((group & before & ~after).sum())
+    if fitted.rates is not None:
+        row["rho_plus"] = float(np.mean(fitted.rates.rho_plus))
+        row["rho_minus"] = float(np.mean(fitted.rates.rho_minus))
+    if fitted.error_probability is not None:
+        from core.metrics.calibration import calibration
+
+        held = calibration(fitted.error_probability, pairs.observed, scene.planted.truth, pairs.member)
+        row |= {f"ece_{name}": held[name].ece for name in ("positive", "negative")}
+    return row
+
+
+def suspicion(job: Job, fitted: Fitted) -> dict[str, np.ndarray]:
+    """Scores to hold against the truth: every detector on the plain network's traces, else the method's own."""
+    if job.method not in DETECTING or job.table != "robustness":
+        return {}
+    from core.detectors.registry import scores
+
+    own = {"bce": None, "linc": ("linc",)}.get(job.method, ("miracl_score",))
+    found = dict(scores(fitted.traces, own))
+    if fitted.error_probability is not None:
+        found["error_probability"] = fitted.error_probability
+    return found
+
+
+def detected(scene: Scene, scores: dict[str, np.ndarray]) -> list[Row]:
+    """Rows of the detectors' table, by detector and observed class."""
+    pairs, truth = scene.pairs, scene.planted.truth
+    wrong = pairs.observed != truth
+    if not (wrong & pairs.member).any():
+        return []
+    rows = []
+    for name, score in scores.items():
+        values = np.asarray(score, np.float32)
+        for group, found in detection(values, pairs.observed, truth, pairs.member).items():
+            chosen = {"positive": pairs.observed == 1, "negative": pairs.observed == 0}.get(group, True) & pairs.member
+            rows.append(
+                {
+                    "detector": name,
+                    "observed_class": group,
+                    "auroc": _known(found.auroc),
+                    "average_precision": _known(found.average_precision),
+                    "precision_100": _known(found.precision_at[100]),
+                    "precision_500": _known(found.precision_at[500]),
+                    "n": found.n,
+                    "n_wrong": found.n_wrong,
+                    "labels_scored": found.labels_scored,
+                    "precision_at_recall": precision_at_recall(wrong[chosen], values[chosen]),
+                }
+            )
+    return rows
+
+
+def precision_at_recall(wrong: np.ndarray, score: np.ndarray) -> list[float]:
+    """Precision of the shortest head of the list that holds each share of `RECALLS` of the wrong pairs."""
+    total = int(wrong.sum())
+    if total == 0:
+        return []
+    found = np.cumsum(wrong[np.argsort(-score, kind="stable")])
+    needed = np.searchsorted(found, np.ceil(np.array(RECALLS) * total - 1e-9))
+    return [float(found[k] / (k + 1)) for k in needed]
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+__all__ = ["Scene", "config_of", "detected", "options_digest", "precision_at_recall", "run", "set_scene"]
