@@ -150,6 +150,67 @@ def test_balanced_noise_adds_as_many_labels_as_it_removes(tmp_path: Path) -> Non
     assert cohort.manifest["noise"]["rho_minus"] == pytest.approx(0.4 * 4.575 / (25 - 4.575), rel=0.15)
 
 
+def planted(target: Path, spec: NoiseSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray, Cohort]:
+    """Truth and recorded labels, which stays are trained on, and the cohort."""
+    build_synthetic(target, stays=800, seed=1, noise=spec, noise_seed=4)
+    cohort = open_cohort(target)
+    observed = cohort.label_matrix()[0].astype(bool)
+    truth = truth_of(target)
+    train = np.array(cohort.stays["split"].to_pylist()) == "train"
+    assert (observed[~train] == truth[~train]).all()
+    return truth, observed, train, cohort
+
+
+def test_a_label_taken_for_another_is_offered_too(tmp_path: Path) -> None:
+    truth, observed, train, cohort = planted(tmp_path / "c", NoiseSpec("ccn", 0.2))
+    noise = cohort.manifest["noise"]
+    assert (noise["kind"], noise["rho_plus"], noise["seed"]) == ("ccn", 0.2, 4)
+    assert (truth & ~observed)[train].sum() / truth[train].sum() == pytest.approx(0.2, abs=0.04)
+    assert (observed & ~truth)[train].any()
+
+
+@pytest.mark.parametrize("kind", ["stay", "label", "patient", "source"])
+def test_noise_like_a_hospitals_is_planted_at_the_rates_the_manifest_names(tmp_path: Path, kind: str) -> None:
+    truth, observed, train, cohort = planted(tmp_path / "c", NoiseSpec(kind, 0.4))
+    noise = cohort.manifest["noise"]
+    assert list(noise) == ["kind", "rho_plus", "rho_minus", "rate", "seed"]
+    assert (noise["kind"], noise["rate"], noise["seed"]) == (kind, 0.4, 4)
+    persistence = np.array([label.persistence for label in PHENOTYPES])
+    share = {name: truth[train][:, persistence == name].sum() / truth[train].sum() for name in set(persistence)}
+    patient = cohort.stays["patient_id"].to_numpy()[train]
+    chronic = truth[train][:, persistence == "lifelong"]
+    losable = sum(int((chronic[patient == one].sum(0) > 1).sum()) for one in np.unique(patient))
+    told = {
+        "stay": 0.4,  # by severity among all stays, of which training takes a part
+        "label": 0.4 * (share["acute"] + share["recurrent"] / 3),
+        "patient": 0.4 * losable / truth[train].sum(),
+        "source": noise["rho_plus"],
+    }
+    assert noise["rho_plus"] == pytest.approx(told[kind], rel=0.05 if kind == "stay" else 1e-9)
+    assert (noise["rho_minus"] > 0) == (kind == "source")
+    positives = truth[train].sum()
+    lost = (truth & ~observed)[train].sum() / positives
+    assert lost == pytest.approx(noise["rho_plus"], abs=4 * np.sqrt(0.25 / positives))
+    assert (observed & ~truth).any() == (kind == "source")
+
+
+def test_mild_stays_are_missed_by_the_generators_severity_and_new_codes_come_late(tmp_path: Path) -> None:
+    truth, observed, train, _ = planted(tmp_path / "stay", NoiseSpec("stay", 0.45))
+    severity = draw_patients(
+        800, SyntheticConfig(), np.random.default_rng(np.random.SeedSequence(1).spawn(4)[0])
+    ).severity
+    mild, sick = train & (severity < -0.5), train & (severity > 1.0)
+    assert (~observed)[mild][truth[mild]].mean() > 0.5
+    assert (~observed)[sick][truth[sick]].mean() < 0.3
+    truth, observed, train, cohort = planted(tmp_path / "source", NoiseSpec("source", 0.4))
+    began = cohort.stays["admitted_at"].to_numpy()
+    changed = (truth != observed).any(1)
+    assert began[changed].min() >= np.median(began.astype(np.int64)).astype("datetime64[us]")
+    for group in ("diabetes", "hypertension"):
+        pair = [i for i, label in enumerate(PHENOTYPES) if label.group == group]
+        assert (observed[:, pair].sum(1) == truth[:, pair].sum(1)).all()
+
+
 def test_no_training_table_holds_the_truth(folder: Path) -> None:
     for name, schema in TRAINING_TABLES.items():
         columns = pq.read_schema(folder / f"{name}.parquet").names
@@ -252,6 +313,9 @@ def test_stays_lack_a_modality_at_the_stated_shares_and_never_both(tmp_path: Pat
         ({"stays": 60, "noise": NoiseSpec("symmetric", 0.2, 0.1)}, "equal rates"),
         ({"stays": 60, "noise": NoiseSpec("none", 0.2, 0.0)}, "no rates without noise"),
         ({"stays": 60, "noise": NoiseSpec("balanced", 0.2, 0.1)}, "by rho_plus alone"),
+        ({"stays": 60, "noise": NoiseSpec("ccn", 0.2, 0.1)}, "ccn noise by rho_plus alone"),
+        ({"stays": 60, "noise": NoiseSpec("patient", 0.2, 0.1)}, "patient noise by rho_plus alone"),
+        ({"stays": 60, "noise": NoiseSpec("stay", 0.6)}, "at most 1"),
     ],
 )
 def test_bad_options_are_told_in_one_line_and_leave_nothing_behind(
