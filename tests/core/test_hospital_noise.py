@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from beartype import beartype
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtyping import jaxtyped
 
 from core.cohort.discretise import SeriesConfig
 from core.cohort.store import open_cohort
@@ -131,6 +133,13 @@ def test_no_stays_and_no_rate_mean_no_flips(config):
     assert noise.observed.shape == (0, 5)
     assert (noise.rho_plus, noise.rho_minus) == (0, 0)
     assert not flips(replace(config, rate=0.0)).flipped.any()
+
+
+@each_kind
+def test_shapes_and_types_are_what_the_signatures_say(config):
+    checked = jaxtyped(inject_hospital, typechecker=beartype)
+    noise = checked(LABELS, MEMBER, config, CONTEXT, np.random.default_rng(0))
+    assert (noise.observed.dtype, noise.flipped.dtype, noise.observed.shape) == (np.uint8, bool, LABELS.shape)
 
 
 # by stay
