@@ -5,9 +5,9 @@ counts. A direction is what the record would be wrong in: ``false_positive`` (re
 (recorded absent), as in a round's files.
 
 With m = |corrected - observed| and W = P(label wrong), the corrected label is m away from the truth of a right record
-and 1 - m from that of a wrong one, so that a pair's expected squared error goes from W to W + m·(m - 2W): turning a label
-round helps where W > ½, softening it by m where W > m/2, and m = W is the best there is. The absolute error would call
-every softening below W = ½ a harm, however well founded.
+and 1 - m from that of a wrong one, so that a pair's expected squared error goes from W to W + m·(m - 2W): turning a
+label round helps where W > ½, softening it by m where W > m/2, and m = W is the best there is. The absolute error would
+call every softening below W = ½ a harm, however well founded.
 """
 
 import numpy as np
@@ -66,12 +66,8 @@ def expected_harm(
     groups = _sums(observed, corrected, error_probability, member)
     labels = observed.shape[1]
     still = groups["moved"] == 0
-    unknown = np.full((labels, 2), True) if found is None else found
-    reasons = [
-        _reason(bool(still[k, c]), groups, k, c, None if found is None else bool(unknown[k, c]))
-        for k in range(labels)
-        for c in (1, 0)
-    ]
+    noisy = groups["before"] >= ONE_LABEL if found is None else found
+    reasons = [_reason(bool(still[k, c]), groups, k, c, bool(noisy[k, c])) for k in range(labels) for c in (1, 0)]
     flat = {name: values[:, ::-1].ravel() for name, values in groups.items()}
     return pa.table(
         {
@@ -142,15 +138,15 @@ def _sums(
     }
 
 
-def _reason(still: bool, groups: dict[str, np.ndarray], label: int, c: int, found: bool | None) -> str:
-    """Why a group was left alone, or what is to be feared of its correction."""
+def _reason(still: bool, groups: dict[str, np.ndarray], label: int, c: int, noisy: bool) -> str:
+    """Why a group was left alone, or what is to be hoped or feared of its correction."""
     if groups["pairs"][label, c] == 0:
         return "no pairs"
     if still:
-        return "no noise found" if found is False or groups["before"][label, c] < ONE_LABEL else "no label moved"
+        return "no label moved" if noisy else "no noise found"
     worse = groups["worse"][label, c] > groups["better"][label, c]
-    if found is False:
-        return "corrected although no noise was found"
     if worse or groups["after"][label, c] > groups["before"][label, c]:
         return "more harm than good expected"
+    if not noisy:
+        return "corrected although no noise was found"
     return "more good than harm expected" if groups["changed"][label, c] else "labels softened, none turned round"
