@@ -66,8 +66,12 @@ def expected_harm(
     groups = _sums(observed, corrected, error_probability, member)
     labels = observed.shape[1]
     still = groups["moved"] == 0
-    noisy = groups["before"] >= ONE_LABEL if found is None else found
-    reasons = [_reason(bool(still[k, c]), groups, k, c, bool(noisy[k, c])) for k in range(labels) for c in (1, 0)]
+    quiet = groups["before"] < ONE_LABEL if found is None else ~found
+    reasons = [
+        _reason(bool(still[k, c]), groups, k, c, bool(quiet[k, c]), found is not None)
+        for k in range(labels)
+        for c in (1, 0)
+    ]
     flat = {name: values[:, ::-1].ravel() for name, values in groups.items()}
     return pa.table(
         {
@@ -138,15 +142,15 @@ def _sums(
     }
 
 
-def _reason(still: bool, groups: dict[str, np.ndarray], label: int, c: int, noisy: bool) -> str:
+def _reason(still: bool, groups: dict[str, np.ndarray], label: int, c: int, quiet: bool, told: bool) -> str:
     """Why a group was left alone, or what is to be hoped or feared of its correction."""
     if groups["pairs"][label, c] == 0:
         return "no pairs"
     if still:
-        return "no label moved" if noisy else "no noise found"
+        return "no noise found" if quiet else "no label moved"
     worse = groups["worse"][label, c] > groups["better"][label, c]
     if worse or groups["after"][label, c] > groups["before"][label, c]:
         return "more harm than good expected"
-    if not noisy:
+    if quiet and told:
         return "corrected although no noise was found"
     return "more good than harm expected" if groups["changed"][label, c] else "labels softened, none turned round"
