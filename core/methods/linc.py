@@ -20,7 +20,7 @@ class LiNC(Method):
     alpha
         float32 [stays, labels] on the device, α.
     accumulated
-        float32 [stays, labels] on the device, A = Σ g over the warm-up, unclipped. The detector's score: high = suspect.
+        float32 [stays, labels] on the device, A = Σ g over the warm-up, unclipped; high = suspect, for a detector.
     targets
         Targets after the warm-up: p where a label was not trusted, else what was given.
 

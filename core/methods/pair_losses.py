@@ -172,7 +172,7 @@ def asl(
     """
     p, not_p = torch.sigmoid(logits), torch.sigmoid(-logits)
     shifted = (p - margin).clamp_min(LEAST)
-    weight_positive, weight_negative = not_p**gamma_positive, shifted**gamma_negative
+    weight_positive, weight_negative = (gamma_positive * logsigmoid(-logits)).exp(), shifted**gamma_negative
     if detach_weight:
         weight_positive, weight_negative = weight_positive.detach(), weight_negative.detach()
     positive = -weight_positive * logsigmoid(logits)
