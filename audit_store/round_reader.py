@@ -4,7 +4,6 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from audit_store.detectors import DetectorPlace, as_frame, places
 from audit_store.errors import RoundError
+from audit_store.round_types import Pair, RoundInfo
 from audit_store.round_writer import DUCKDB_SETTINGS
-from audit_store.schema import PAIR, ROUND, ROUND_SCHEMA_VERSION
+from audit_store.schema import COMPARISON, HARM, PAIR, ROUND, ROUND_SCHEMA_VERSION
 
 HISTORY_SCALE = 255.0
 _DAMAGE = (
@@ -28,61 +29,6 @@ _DAMAGE = (
     duckdb.OutOfRangeException,
 )
 _LABELLED = "SELECT p.* EXCLUDE (history), l.label_key, l.name AS label_name FROM pair p JOIN label l USING (label_id)"
-
-
-@dataclass(frozen=True)
-class RoundInfo:
-    """What a round says of itself: the fields of ``round.json``."""
-
-    round_id: int
-    parent: int | None
-    created_at: str
-    preset: str
-    config: dict[str, Any]
-    code_version: str
-    cohort_fingerprint: str
-    cohort_name: str
-    decisions_count: int
-    decisions_last_id: int | None
-    decisions_head: str | None
-    seed: int
-    device: str
-    seconds: float
-    peak_memory_mb: float | None
-    budget: int
-    schema_version: int
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One (stay, label) of a round: the columns of `audit_store.schema.PAIR`, its label, and its history as floats."""
-
-    stay_id: int
-    patient_id: int
-    visit: int
-    split: str
-    label_id: int
-    observed: int
-    given: float
-    probability: float
-    probability_series: float | None
-    probability_note: float | None
-    rank: int
-    difficulty: float
-    selection_score: float
-    uncertainty: float
-    partition: str
-    eligible: bool
-    corrected: float
-    suggested: int
-    flagged: bool
-    direction: str
-    error_probability: float
-    suspicion_rank: int | None
-    history: tuple[float, ...]
-    label_key: str
-    label_name: str
-    n_flagged: int
 
 
 class RoundFile:
@@ -120,7 +66,7 @@ class RoundFile:
             )
         except duckdb.Error:
             raise self._unreadable() from None
-        row = self.rows(f"SELECT {', '.join(ROUND.names)} FROM round")
+        row = self.rows(f"SELECT {self._some(ROUND, 'round')} FROM round")
         if len(row) != 1:
             raise self._unreadable()
         values = dict(zip(ROUND.names, row[0], strict=True))
@@ -130,7 +76,8 @@ class RoundFile:
                 f"version {values['schema_version']}",
                 "upgrade miracl-audit",
             )
-        self.info = RoundInfo(**{**values, "config": json.loads(values["config"])})
+        more = {"config": json.loads(values["config"]), "calibrated": bool(values["calibrated"])}
+        self.info = RoundInfo(**{**values, **more})
 
     def _unreadable(self) -> RoundError:
         return RoundError(f"{self.path.name} as a round file", "a damaged file", "restore the file, or train again")
@@ -171,6 +118,25 @@ class RoundFile:
             finally:
                 for name in tables or {}:
                     cursor.unregister(name)
+
+    @cached_property
+    def _columns(self) -> dict[str, tuple[str, ...]]:
+        """Columns of each table, in order; older rounds lack what later versions added."""
+        found: dict[str, tuple[str, ...]] = {}
+        for table, column in self.rows(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal ORDER BY table_oid, column_index"
+        ):
+            found[str(table)] = (*found.get(str(table), ()), str(column))
+        return found
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """Columns of a table, in order; none where the round has no such table."""
+        return self._columns.get(table, ())
+
+    def _some(self, schema: pa.Schema, table: str) -> str:
+        """Spell the columns to select, NULL for those that the file does not have."""
+        here = self.columns(table)
+        return ", ".join(f'"{name}"' if name in here else f'NULL AS "{name}"' for name in schema.names)
 
     @cached_property
     def n_pairs(self) -> int:
@@ -234,15 +200,21 @@ class RoundFile:
         RoundError
             When the round has no such pair.
         """
-        columns = ", ".join(f'"{name}"' for name in PAIR.names)
         found = self.rows(
-            f"SELECT {columns} FROM pair WHERE label_id = ? AND stay_id = ?", (self.label_id(label_key), stay_id)
+            f"SELECT {self._some(PAIR, 'pair')} FROM pair WHERE label_id = ? AND stay_id = ?",
+            (self.label_id(label_key), stay_id),
         )
         if not found:
             raise RoundError("a pair of this round", "one that is not in it", "open the queue of the current round")
         values = dict(zip(PAIR.names, found[0], strict=True))
         values["history"] = tuple((np.frombuffer(values["history"], np.uint8) / HISTORY_SCALE).tolist())
-        return Pair(**values, label_key=label_key, label_name=self.label_names[label_key], n_flagged=self.n_flagged)
+        return Pair(
+            **values,
+            label_key=label_key,
+            label_name=self.label_names[label_key],
+            n_flagged=self.n_flagged,
+            calibrated=self.info.calibrated,
+        )
 
     def stated(self, stay_id: int, label_key: str) -> tuple[int, int]:
         """Return the recorded value and the suggested one of a pair; RoundError where the round has no such pair."""
@@ -282,12 +254,30 @@ class RoundFile:
         """Fused probability by epoch, float32 [epochs], to 1/255."""
         return np.asarray(self.pair(stay_id, label_key).history, dtype=np.float32)
 
+    def detector_places(self, stay_id: int, label_key: str) -> list[DetectorPlace]:
+        """Where a pair stands by each detector among those of its label and recorded value, high = suspect.
+
+        Empty where no detector says anything of it: test stays, and rounds of schema version 1.
+        """
+        return places(self, stay_id, self.label_id(label_key))
+
     def detector_scores(self, stay_id: int, label_key: str) -> pd.DataFrame:
-        """Score of each detector, high = suspect."""
+        """`detector_places` as a frame: detector, score, place, n, percentile."""
+        return as_frame(self.detector_places(stay_id, label_key))
+
+    def harm(self) -> pd.DataFrame:
+        """Read what the correction is expected to do, per label and direction; no rows where nobody estimated it."""
+        if not self.columns("harm"):
+            return pd.DataFrame(columns=["label_key", "name", *HARM.names])
         return self.frame(
-            "SELECT detector, score FROM detector_score WHERE label_id = ? AND stay_id = ? ORDER BY detector",
-            (self.label_id(label_key), stay_id),
+            "SELECT l.label_key, l.name, h.* FROM harm h JOIN label l USING (label_id) ORDER BY h.label_id, h.direction"
         )
+
+    def comparison(self) -> pd.DataFrame:
+        """Metrics with and without the decisions; no rows where the round was not compared."""
+        if not self.columns("comparison"):
+            return pd.DataFrame(columns=COMPARISON.names)
+        return self.frame("SELECT * FROM comparison ORDER BY metric")
 
     def suspicion(self, stay_id: int, label_key: str) -> tuple[int, int] | None:
         """Rank of suspicion as "k of n flagged"; None where the pair is not flagged."""

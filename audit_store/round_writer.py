@@ -5,7 +5,6 @@ The file is built under a temporary name, checkpointed, synced and renamed; a di
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,17 +12,17 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from audit_store.detectors import keep_scores
 from audit_store.errors import RoundError
 from audit_store.fileio import canonical_json, file_digest, remove_leftovers, replacing
+from audit_store.round_checks import CHECKS, OPTIONAL_CHECKS, hold
 from audit_store.schema import (
-    DIRECTIONS,
-    PARTITIONS,
-    PERSISTENCES,
+    OPTIONAL_TABLES,
+    READABLE_INFO,
     ROUND,
     ROUND_SCHEMA_VERSION,
     ROUND_TABLES,
     SORT_ORDER,
-    SPLITS,
     duck_type,
     same_family,
 )
@@ -34,148 +33,6 @@ DUCKDB_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
-
-
-@dataclass(frozen=True)
-class _Check:
-    """A rule over the tables: `count` gives the number of rows that break it."""
-
-    count: str
-    expected: str
-    came: str
-    todo: str = "mend the trainer's output"
-
-
-def _names(values: tuple[str, ...]) -> str:
-    return ", ".join(f"'{value}'" for value in values)
-
-
-def _outside(table: str, column: str, values: tuple[str, ...]) -> _Check:
-    return _Check(
-        f"SELECT count(*) FROM {table} WHERE {column} NOT IN ({_names(values)})",
-        f"{table}.{column} in {{{', '.join(values)}}}",
-        "{n} rows with another value",
-    )
-
-
-def _unit(column: str) -> _Check:
-    return _Check(
-        f"SELECT count(*) FROM pair WHERE {column} NOT BETWEEN 0 AND 1",
-        f"pair.{column} between 0 and 1",
-        "{n} rows outside",
-    )
-
-
-def _unique(table: str, keys: str) -> _Check:
-    return _Check(
-        f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM {table} GROUP BY {keys} HAVING n > 1)",
-        f"one row per ({keys}) in {table}",
-        "{n} rows too many",
-        "remove the repeated rows",
-    )
-
-
-def _known_label(table: str) -> _Check:
-    return _Check(
-        f"SELECT count(*) FROM {table} ANTI JOIN label USING (label_id)",
-        f"{table}.label_id among the labels",
-        "{n} rows of other labels",
-    )
-
-
-_CHECKS: tuple[_Check, ...] = (
-    _Check(
-        "SELECT (SELECT count(*) FROM label) - (SELECT count(DISTINCT label_id) FROM label "
-        "WHERE label_id BETWEEN 0 AND (SELECT count(*) FROM label) - 1)",
-        "label.label_id counting from 0 without gaps",
-        "{n} labels out of place",
-    ),
-    _unique("label", "label_key"),
-    _outside("label", "persistence", PERSISTENCES),
-    _Check("SELECT CAST(count(*) = 0 AS INT) FROM pair", "a round with pairs", "an empty table"),
-    _known_label("pair"),
-    _Check(
-        "SELECT count(*) FROM pair WHERE observed NOT IN (0, 1)",
-        "pair.observed in {0, 1}",
-        "{n} rows with another value",
-    ),
-    _Check(
-        "SELECT count(*) FROM pair WHERE suggested NOT IN (0, 1)",
-        "pair.suggested in {0, 1}",
-        "{n} rows with another value",
-    ),
-    _outside("pair", "partition", PARTITIONS),
-    _outside("pair", "split", SPLITS),
-    _outside("pair", "direction", DIRECTIONS),
-    *[_unit(column) for column in ("given", "probability", "selection_score", "corrected", "error_probability")],
-    *[_unit(column) for column in ("probability_series", "probability_note")],
-    _unique("pair", "stay_id, label_id"),
-    _Check(
-        "SELECT count(*) FROM (SELECT 1 FROM pair GROUP BY stay_id HAVING min(patient_id) <> max(patient_id) "
-        "OR min(visit) <> max(visit) OR min(split) <> max(split))",
-        "one patient, visit and split per stay in pair",
-        "{n} stays with several",
-        "check the trainer's alignment",
-    ),
-    _Check(
-        "SELECT count(*) FROM (SELECT 1 FROM pair GROUP BY patient_id HAVING min(split) <> max(split))",
-        "each patient in one split",
-        "{n} patients in both train and test",
-        "split by patient",
-    ),
-    _Check(
-        "SELECT count(*) FROM pair WHERE (direction = 'false_positive') <> (observed = 1)",
-        "pair.direction false_positive exactly where observed is 1",
-        "{n} rows otherwise",
-    ),
-    _Check(
-        "SELECT count(*) FROM pair WHERE suggested <> CAST(corrected >= 0.5 AS UTINYINT)",
-        "pair.suggested = (corrected ≥ 0.5)",
-        "{n} rows otherwise",
-    ),
-    _Check(
-        "SELECT count(*) FROM pair WHERE flagged AND (split <> 'train' OR partition = 'locked')",
-        "flags on train pairs that are not locked",
-        "{n} others flagged",
-    ),
-    _Check(
-        "SELECT count(*) FROM pair WHERE flagged <> (suspicion_rank IS NOT NULL)",
-        "a suspicion_rank exactly where a pair is flagged",
-        "{n} rows otherwise",
-    ),
-    _Check(
-        "SELECT count(*) FILTER (suspicion_rank NOT BETWEEN 1 AND n OR twice > 1) FROM (SELECT suspicion_rank, "
-        "count(*) OVER () AS n, count(*) OVER (PARTITION BY suspicion_rank) AS twice FROM pair WHERE flagged)",
-        "suspicion ranks 1 to N, each once",
-        "{n} flags with another rank",
-    ),
-    _Check(
-        "SELECT count(*) FROM pair WHERE octet_length(history) <> (SELECT count(*) FROM epoch)",
-        "pair.history with one byte per epoch",
-        "{n} rows of another length",
-    ),
-    _known_label("mixture"),
-    _unique("mixture", "label_id, observed_class"),
-    _unique("epoch", "epoch"),
-    _Check(
-        "SELECT count(*) FROM evidence ANTI JOIN pair USING (stay_id, label_id)",
-        "evidence for pairs of the round",
-        "{n} rows of other pairs",
-    ),
-    _outside("evidence", "kind", ("note", "series")),
-    _Check(
-        "SELECT count(*) FROM evidence WHERE kind = 'note' AND (note_id IS NULL OR char_start IS NULL "
-        "OR char_end IS NULL OR char_start < 0 OR char_end < char_start)",
-        "evidence from notes with a note and 0 ≤ char_start ≤ char_end",
-        "{n} rows otherwise",
-    ),
-    _Check(
-        "SELECT count(*) FROM detector_score ANTI JOIN pair USING (stay_id, label_id)",
-        "detector scores of pairs of the round",
-        "{n} rows of other pairs",
-    ),
-    _unique("detector_score", "stay_id, label_id, detector"),
-)
 
 
 def write_round(
@@ -192,8 +49,9 @@ def write_round(
     info
         What ``round.json`` holds, or its path.
     tables
-        Arrow tables or Parquet files by the names of `audit_store.schema.ROUND_TABLES`, rows in any order. A nullable
-        column may be left out; `label_group` is then filled from the cohort's manifest.
+        Arrow tables or Parquet files by the names of `audit_store.schema.ROUND_TABLES`, rows in any order, and those of
+        `OPTIONAL_TABLES` that there are. A nullable column may be left out; `label_group` is then filled from the
+        cohort's manifest. `detector_score` has a column per detector, or a row (`audit_store.detectors`).
 
     Returns
     -------
@@ -233,8 +91,9 @@ def write_round(
 
 
 def _fill(aside: Path, row: dict[str, Any], tables: Mapping[str, Source], groups: dict[str, str]) -> None:
+    optional = {name: schema for name, schema in OPTIONAL_TABLES.items() if name in tables}
     with duckdb.connect(str(aside), config=DUCKDB_SETTINGS) as connection:
-        for name, schema in ROUND_TABLES.items():
+        for name, schema in {**ROUND_TABLES, **optional}.items():
             _load(connection, name, schema, tables[name])
         if groups:
             connection.executemany(
@@ -243,10 +102,9 @@ def _fill(aside: Path, row: dict[str, Any], tables: Mapping[str, Source], groups
         connection.register("staged", pa.Table.from_pylist([row], schema=ROUND))
         connection.execute("CREATE TABLE round AS SELECT * FROM staged").fetchall()
         connection.unregister("staged")
-        for check in _CHECKS:
-            broken = connection.execute(check.count).fetchall()[0][0]
-            if broken:
-                raise RoundError(check.expected, check.came.format(n=broken), check.todo)
+        hold(connection, CHECKS)
+        for name in optional:
+            hold(connection, OPTIONAL_CHECKS[name])
         connection.execute(
             "CREATE TABLE flag AS SELECT * EXCLUDE (history) FROM pair WHERE flagged ORDER BY suspicion_rank"
         ).fetchall()
@@ -264,6 +122,22 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, s
             raise RoundError(f"{source.name} as Parquet", "a file cut short", "train the round again") from None
     else:
         staged, came = source, source.schema
+    connection.register("staged", staged)
+    try:
+        if name == "detector_score":
+            keep_scores(connection, came)
+        else:
+            _keep(connection, name, schema, came)
+    except duckdb.Error as error:
+        raise RoundError(
+            f"table {name} in its schema's types", type(error).__name__, "mend the trainer's output"
+        ) from None
+    finally:
+        connection.unregister("staged")
+
+
+def _keep(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, came: pa.Schema) -> None:
+    """Keep the rows of the registered table ``staged`` as table `name`, its columns checked."""
     missing = [f.name for f in schema if f.name not in came.names and not f.nullable]
     if missing:
         raise RoundError(f"table {name} with {', '.join(missing)}", "no such column", "mend the trainer's output")
@@ -280,17 +154,9 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, s
         else f'CAST(NULL AS {duck_type(f.type)}) AS "{f.name}"'
         for f in schema
     )
-    connection.register("staged", staged)
-    try:
-        connection.execute(
-            f"CREATE TABLE {name} AS SELECT {columns} FROM staged ORDER BY {SORT_ORDER[name]}"
-        ).fetchall()  # the statement is complete, and the connection free, only when its result is read
-    except duckdb.Error as error:
-        raise RoundError(
-            f"table {name} in its schema's types", type(error).__name__, "mend the trainer's output"
-        ) from None
-    finally:
-        connection.unregister("staged")
+    connection.execute(
+        f"CREATE TABLE {name} AS SELECT {columns} FROM staged ORDER BY {SORT_ORDER[name]}"
+    ).fetchall()  # the statement is complete, and the connection free, only when its result is read
     _complete(connection, name, schema)
 
 
@@ -327,12 +193,13 @@ def _info_row(info: Mapping[str, Any] | Path, round_id: int) -> dict[str, Any]:
         raise RoundError(f"round.json with {', '.join(absent)}", "no such field", "train the round again")
     if row["round_id"] != round_id:
         raise RoundError(f"round.json of round {round_id}", "another round's", "give the matching files")
-    if row["schema_version"] != ROUND_SCHEMA_VERSION:
+    if row["schema_version"] not in READABLE_INFO:
         raise RoundError(
             f"a round of schema version {ROUND_SCHEMA_VERSION}",
             f"version {row['schema_version']}",
             "use the same version of miracl-audit for training and keeping",
         )
+    row["schema_version"] = ROUND_SCHEMA_VERSION
     try:
         pa.Table.from_pylist([row], schema=ROUND)
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError, OverflowError):

@@ -9,7 +9,8 @@ from audit_store.database import Store
 from audit_store.errors import RoundError
 from audit_store.ledger import append, events_of
 from audit_store.people import Person, require, require_now
-from audit_store.round_reader import Pair, RoundFile, RoundInfo
+from audit_store.round_reader import RoundFile
+from audit_store.round_types import Pair, RoundInfo
 from audit_store.round_writer import Source, write_round
 from audit_store.workspace import Workspace
 

@@ -5,7 +5,9 @@ A trainer writes them as Parquet, `audit_store.rounds` checks them against this 
 
 import pyarrow as pa
 
-ROUND_SCHEMA_VERSION = 1
+ROUND_SCHEMA_VERSION = 2
+READABLE_INFO = (1, 2)
+"""Versions of ``round.json`` that are taken; what version 2 added is optional in it."""
 
 LABEL = pa.schema(
     [
@@ -33,6 +35,7 @@ PAIR = pa.schema(
         pa.field("probability", pa.float32(), False),
         pa.field("probability_series", pa.float32()),
         pa.field("probability_note", pa.float32()),
+        pa.field("probability_peer", pa.float32()),
         pa.field("rank", pa.int16(), False),
         pa.field("difficulty", pa.float32(), False),
         pa.field("selection_score", pa.float32(), False),
@@ -145,8 +148,39 @@ ROUND = pa.schema(
         pa.field("peak_memory_mb", pa.float64()),
         pa.field("budget", pa.int64(), False),
         pa.field("schema_version", pa.int32(), False),
+        pa.field("calibrated", pa.bool_()),
     ]
 )
+
+HARM = pa.schema(
+    [
+        pa.field("label_id", pa.int16(), False),
+        pa.field("direction", pa.string(), False),
+        pa.field("pairs", pa.int64(), False),
+        pa.field("changed", pa.int64(), False),
+        pa.field("expected_better", pa.float64(), False),
+        pa.field("expected_worse", pa.float64(), False),
+        pa.field("expected_error_before", pa.float64(), False),
+        pa.field("expected_error_after", pa.float64(), False),
+        pa.field("left_alone", pa.bool_(), False),
+        pa.field("reason", pa.string()),
+    ]
+)
+"""What the correction is expected to do to the labels of one label and direction; numbers of labels, not shares."""
+
+COMPARISON = pa.schema(
+    [
+        pa.field("metric", pa.string(), False),
+        pa.field("with_decisions", pa.float64(), False),
+        pa.field("without_decisions", pa.float64(), False),
+        pa.field("difference", pa.float64(), False),
+        pa.field("low", pa.float64(), False),
+        pa.field("high", pa.float64(), False),
+        pa.field("n_patients", pa.int64(), False),
+        pa.field("note", pa.string()),
+    ]
+)
+"""Did it help: a metric of the round and of its twin, trained alike but without the decisions."""
 
 ROUND_TABLES: dict[str, pa.Schema] = {
     "label": LABEL,
@@ -156,6 +190,9 @@ ROUND_TABLES: dict[str, pa.Schema] = {
     "evidence": EVIDENCE,
     "detector_score": DETECTOR_SCORE,
 }
+"""Tables of every round. `detector_score` may also come with a column per detector (`audit_store.detectors`)."""
+
+OPTIONAL_TABLES: dict[str, pa.Schema] = {"harm": HARM, "comparison": COMPARISON}
 
 SORT_ORDER: dict[str, str] = {
     "label": "label_id",
@@ -163,7 +200,8 @@ SORT_ORDER: dict[str, str] = {
     "mixture": "label_id, observed_class",
     "epoch": "epoch",
     "evidence": "label_id, stay_id, abs(weight) DESC",
-    "detector_score": "detector, label_id, stay_id",
+    "harm": "label_id, direction",
+    "comparison": "metric",
 }
 
 PARTITIONS = ("clean", "uncertain", "noisy", "locked")

@@ -93,6 +93,10 @@ class Workspace:
         """Folder of the training run that makes a round."""
         return self.runs / f"round-{round_id:04d}"
 
+    def twin_folder(self, round_id: int) -> Path:
+        """Folder of the run that trains a round once more without the decisions, to compare."""
+        return self.runs / f"round-{round_id:04d}-without"
+
     def round_ids(self) -> list[int]:
         """Ids of the rounds that are complete, ascending."""
         names = (path.stem.removeprefix("round-") for path in self.rounds.glob("round-*.duckdb"))

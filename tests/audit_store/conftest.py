@@ -151,6 +151,7 @@ def round_tables(
             "probability": rng.random(n).astype(np.float32),
             "probability_series": pa.array([None] * n, pa.float32()),
             "probability_note": rng.random(n).astype(np.float32),
+            "probability_peer": rng.random(n).astype(np.float32),
             "rank": np.ones(n, dtype=np.int16),
             "difficulty": rng.random(n).astype(np.float32),
             "selection_score": score,
@@ -208,8 +209,9 @@ def round_tables(
             "weight": [0.1, -0.4],
         }
     )
-    detector = pair.select(["stay_id", "label_id"]).append_column("detector", pa.array(["loss"] * n))
-    detector = detector.append_column("score", pa.array(score))
+    detector = pair.select(["stay_id", "label_id"]).append_column("loss", pa.array(score))
+    detector = detector.append_column("visits", pa.array(np.round(score, 1), mask=score < 0.2))
+    detector = detector.filter(pa.array(split == "train"))
     return {
         "label": label,
         "pair": pair,
@@ -239,7 +241,8 @@ def round_info(round_id: int, fingerprint: str, **more: Any) -> dict[str, Any]:
         "seconds": 1.5,
         "peak_memory_mb": 100.0,
         "budget": 20,
-        "schema_version": 1,
+        "schema_version": 2,
+        "calibrated": False,
         **more,
     }
 
