@@ -21,6 +21,7 @@ WorkspaceOption = Annotated[
 ]
 DEFAULT_WORKSPACE = Path("workspace")
 MethodsOption = Annotated[str, typer.Option(help="Names with commas between; all of the table when empty.")]
+VariantsOption = Annotated[str, typer.Option(help="Rows with commas between; all of the table when empty.")]
 NoiseOption = Annotated[str, typer.Option(help="Names with commas between; all of the table when empty.")]
 SeedsOption = Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")]
 SizeOption = Annotated[str, typer.Option(help="compact (hidden 64, two-hourly) or paper (hidden 128, hourly).")]
@@ -101,7 +102,7 @@ def benchmark_robustness(
     """
     try:
         from scripts.benchmarks.command import measure
-        from scripts.benchmarks.fits import config_of, options_digest, run
+        from scripts.benchmarks.fits import digest, run
         from scripts.benchmarks.methods import METHODS
         from scripts.benchmarks.robustness import NOISES, QUICK_METHODS, QUICK_NOISES, jobs, robustness_markdown
     except ModuleNotFoundError as error:
@@ -113,7 +114,163 @@ def benchmark_robustness(
             seeds, size, epochs, cohort, stays, data, device, cache, quick,
         )  # fmt: skip
         how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
-        measure(jobs(plan), run, how, robustness_markdown, digest=lambda job: options_digest(config_of(job)))
+        measure(jobs(plan), run, how, robustness_markdown, digest=digest)
+
+
+@benchmark_app.command("detection")
+def benchmark_detection(
+    methods: MethodsOption = "",
+    noise: NoiseOption = "",
+    seeds: SeedsOption = 5,
+    size: SizeOption = "compact",
+    epochs: EpochsOption = 30,
+    cohort: CohortOption = "synthetic",
+    stays: StaysOption = 4000,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = None,
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
+) -> None:
+    """Measure how well each detector finds planted noise, by observed class; shares runs with robustness.
+
+    Example: miracl benchmark detection --noise sym20,bal20 --seeds 3
+    """
+    try:
+        from scripts.benchmarks import detection
+        from scripts.benchmarks.command import measure
+        from scripts.benchmarks.fits import digest, run
+        from scripts.benchmarks.report import detection_markdown
+        from scripts.benchmarks.robustness import QUICK_NOISES, jobs
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        plan = _plan(
+            _names(methods, detection.QUICK_METHODS if quick else detection.METHODS),
+            _names(noise, QUICK_NOISES if quick else detection.NOISES),
+            seeds, size, epochs, cohort, stays, data, device, cache, quick,
+        )  # fmt: skip
+        how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
+        measure(jobs(plan), run, how, detection_markdown, digest=digest, there=detection.finished, table="detection")
+
+
+@benchmark_app.command("ablation")
+def benchmark_ablation(
+    variants: VariantsOption = "",
+    noise: NoiseOption = "",
+    seeds: SeedsOption = 5,
+    size: SizeOption = "compact",
+    epochs: EpochsOption = 30,
+    cohort: CohortOption = "synthetic",
+    stays: StaysOption = 4000,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = None,
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
+) -> None:
+    """Measure what each part of the method is worth, one part at a time.
+
+    Example: miracl benchmark ablation --variants "baseline,full" --seeds 3
+    """
+    try:
+        from scripts.benchmarks import ablation
+        from scripts.benchmarks.command import measure
+        from scripts.benchmarks.fits import digest, run
+        from scripts.benchmarks.report import ablation_markdown
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        plan = _plan(
+            (),
+            _names(noise, ablation.QUICK_NOISES if quick else ablation.NOISES),
+            seeds, size, epochs, cohort, stays, data, device, cache, quick,
+        )  # fmt: skip
+        how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
+        chosen = _names(variants, ablation.QUICK_VARIANTS if quick else tuple(ablation.VARIANTS))
+        measure(ablation.jobs(plan, chosen), run, how, ablation_markdown, digest=digest)
+
+
+@benchmark_app.command("repair")
+def benchmark_repair(
+    methods: MethodsOption = "",
+    noise: NoiseOption = "",
+    seeds: SeedsOption = 5,
+    size: SizeOption = "compact",
+    epochs: EpochsOption = 30,
+    cohort: CohortOption = "synthetic",
+    stays: StaysOption = 4000,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = None,
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
+) -> None:
+    """Simulate reviewers who read in the method's order, and train again on what they locked.
+
+    Example: miracl benchmark repair --methods calibrated --noise sym20 --seeds 3
+    """
+    try:
+        from scripts.benchmarks import repair
+        from scripts.benchmarks.command import measure
+        from scripts.benchmarks.fits import digest
+        from scripts.benchmarks.report import repair_markdown
+        from scripts.benchmarks.robustness import QUICK_NOISES, jobs
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        plan = _plan(
+            _names(methods, repair.QUICK_METHODS if quick else repair.METHODS),
+            _names(noise, QUICK_NOISES if quick else repair.NOISES),
+            seeds, size, epochs, cohort, stays, data, device, cache, quick,
+        )  # fmt: skip
+        how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
+        measure(jobs(plan, "repair"), repair.run, how, repair_markdown, digest=digest)
+
+
+@benchmark_app.command("cost")
+def benchmark_cost(
+    methods: MethodsOption = "",
+    seeds: SeedsOption = 1,
+    size: SizeOption = "compact",
+    cohort: CohortOption = "synthetic",
+    stays: StaysOption = 4000,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
+) -> None:
+    """Time each method's epochs beside the backbone's in the same process, one run at a time.
+
+    Example: miracl benchmark cost --methods miracl,calibrated
+    """
+    try:
+        from scripts.benchmarks import cost
+        from scripts.benchmarks.command import measure
+        from scripts.benchmarks.fits import digest
+        from scripts.benchmarks.report import cost_markdown
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        plan = _plan(
+            _names(methods, cost.QUICK_METHODS if quick else cost.METHODS),
+            ("sym20",),
+            seeds, size, cost.EPOCHS, cohort, stays, data, device, cache, quick,
+        )  # fmt: skip
+        how = _measuring(rows, out, 1, changed, quick, plan.place.device, stack)
+        measure(cost.jobs(plan), cost.run, how, cost_markdown, digest=digest, fresh=True)
 
 
 @benchmark_app.command("select")

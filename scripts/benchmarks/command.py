@@ -66,8 +66,9 @@ def measure(
     markdown: Callable[[list[Row]], str],
     *,
     digest: Callable[[Job], str],
-    also: str | None = None,
+    there: Callable[[Path], set[Key]] | None = None,
     table: str | None = None,
+    fresh: bool = False,
 ) -> None:
     """Run what is not finished, then print and write the table.
 
@@ -81,10 +82,12 @@ def measure(
         Writes the table from the raw rows.
     digest
         Of a job's options as they are now.
-    also
-        A second table in which a job's rows must be for it to count as finished.
+    there
+        Keys of finished runs in a folder; those in the jobs' own table if not given.
     table
         The table that is written; the jobs' own if not given.
+    fresh
+        As `run_jobs` takes it.
 
     Raises
     ------
@@ -92,9 +95,9 @@ def measure(
         With `EXIT_STOPPED` where it was stopped, with 1 where runs failed.
     """
     own = jobs[0].table
-    there = finished(how.rows, own) & (finished(how.rows, also) if also else finished(how.rows, own))
+    ended = there(how.rows) if there else finished(how.rows, own)
     made_with = options_of(read_rows(how.rows, own))
-    other = [job for job in jobs if job.key in there and made_with[job.key] != digest(job)]
+    other = [job for job in jobs if job.key in ended and made_with.get(job.key) != digest(job)]
     if other and not how.changed:
         console.print(f"{len(other)} finished runs were made with other options; --changed runs them again.")
     again: set[Key] = {job.key for job in other} if how.changed else set()
@@ -103,10 +106,11 @@ def measure(
             jobs,
             work,
             how.rows,
-            finished=lambda job: job.key in there and job.key not in again,
+            finished=lambda job: job.key in ended and job.key not in again,
             workers=how.workers,
             watcher=progress,
             should_stop=stop,
+            fresh=fresh,
         )
     rows = read_rows(how.rows, table or own)
     if rows:

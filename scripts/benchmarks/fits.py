@@ -57,6 +57,11 @@ def options_digest(config: TrainConfig) -> str:
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
+def digest(job: Job) -> str:
+    """Digest of a job's options as they are now."""
+    return options_digest(config_of(job))
+
+
 def set_scene(job: Job) -> tuple[Scene, Any]:
     """Prepare the cohort, plant the noise; the scene and the pack to train on."""
     config = config_of(job)
@@ -95,6 +100,7 @@ def run(job: Job) -> Made:
         )  # fmt: skip
         assert fitted is not None
         row = {**predicted(scene, fitted.probability[0]), **course(fitted), **told(scene), **corrected(scene, fitted)}
+        row |= own_detection(scene, fitted)
         scores = suspicion(job, fitted)
     top = head(job, scene.config, packed.fingerprint, began)
     found = [{**top, **line} for line in detected(scene, scores)] if job.table == "robustness" else []
@@ -165,6 +171,21 @@ def corrected(scene: Scene, fitted: Fitted) -> Row:
     return row
 
 
+def own_suspicion(fitted: Fitted) -> np.ndarray:
+    """The order in which the method itself would have pairs reviewed: P(label wrong), else MIRACL's score."""
+    if fitted.error_probability is not None:
+        return np.asarray(fitted.error_probability, np.float32)
+    from core.detectors.registry import scores
+
+    return scores(fitted.traces, ("miracl_score",))["miracl_score"]
+
+
+def own_detection(scene: Scene, fitted: Fitted) -> Row:
+    """Average precision of the method's own order, macro over labels, by observed class."""
+    found = detection(own_suspicion(fitted), scene.pairs.observed, scene.planted.truth, scene.pairs.member)
+    return {f"own_ap_{name}": _known(found[name].average_precision) for name in ("positive", "negative")}
+
+
 def suspicion(job: Job, fitted: Fitted) -> dict[str, np.ndarray]:
     """Scores to hold against the truth: every detector on the plain network's traces, else the method's own."""
     if job.method not in DETECTING or job.table != "robustness":
@@ -218,6 +239,3 @@ def precision_at_recall(wrong: np.ndarray, score: np.ndarray) -> list[float]:
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
-
-
-__all__ = ["Scene", "config_of", "detected", "options_digest", "precision_at_recall", "run", "set_scene"]

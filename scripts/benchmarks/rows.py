@@ -74,7 +74,7 @@ _RUN = {
     **_counts("positives", "negatives"),
     **_counts("repaired_positive", "harmed_positive", "repaired_negative", "harmed_negative"),
     **_numbers("accuracy_before", "accuracy_after"),
-    **_numbers("ece_positive", "ece_negative"),
+    **_numbers("ece_positive", "ece_negative", "own_ap_positive", "own_ap_negative"),
     **_numbers("rho_plus", "rho_minus", "true_rho_plus", "true_rho_minus"),
     "seconds_per_epoch": pa.float64(),
     **_MACHINE,
@@ -101,8 +101,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             {
                 **_KEY,
                 "order": pa.string(),
-                **_counts("reviewed", "repaired", "wrong_before", "wrong_after", "pairs"),
-                **_numbers("map", "ece_positive", "ece_negative"),
+                **_counts("reviewed", "wrong_before", "wrong_after", "pairs"),
+                **_numbers("repaired", "map", "ece_positive", "ece_negative"),
                 "retrained": pa.bool_(),
                 **_MACHINE,
             }.items()
@@ -113,8 +113,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             {
                 **_KEY,
                 "repeat": pa.int64(),
-                **_numbers("seconds_per_epoch", "ratio", "own_share", "peak_mib"),
-                "stays": pa.int64(),
+                **_numbers("seconds_per_epoch", "bce_seconds_per_epoch", "ratio", "own_share", "peak_mib"),
                 **_MACHINE,
             }.items()
         )

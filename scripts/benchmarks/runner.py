@@ -99,6 +99,7 @@ def run_jobs(
     workers: int,
     watcher: Watcher,
     should_stop: Callable[[], bool],
+    fresh: bool = False,
 ) -> Outcome:
     """Run what is not finished, in the order given.
 
@@ -116,6 +117,8 @@ def run_jobs(
         Processes at once, at least 1.
     watcher, should_stop
         Who watches, and who may stop it: what is under way then is dropped, what has ended is kept.
+    fresh
+        A new process for each job, so that one's memory does not count as the next one's.
     """
     wanted = list({(job.table, job.key): job for job in jobs}.values())
     queue = [job for job in wanted if not finished(job)]
@@ -151,7 +154,7 @@ def run_jobs(
                 seconds = time.perf_counter() - worker.began
                 spent.append(seconds)
                 worker.job = None
-                if not worker.process.is_alive():
+                if queue and (fresh or not worker.process.is_alive()):
                     _dismiss(worker)
                     crew[place] = _hire(work)
                 under_way = sum(other.job is not None for other in crew)
