@@ -155,11 +155,14 @@ def _fit(
     if len(training_rows) == 0:
         raise RunError("training stays with stated labels", "none", "build a cohort with coded training stays")
     size = optim.batch_size(len(training_rows))
-    test_batches = in_order(test_rows, packed.series_lengths, size)
     threshold = label_prevalence(pairs.observed, pairs.member) if config.selection.correct_threshold != "half" else 0.5
     out_of_fold = setting.peer.probability if with_peer else None
 
     method = make_method(setting)
+    series_lengths, note_lengths = packed.series_lengths, packed.note_lengths
+    if method.companions:
+        series_lengths, note_lengths = np.zeros_like(series_lengths), np.zeros_like(note_lengths)
+    test_batches = in_order(test_rows, series_lengths, size)
     torch.manual_seed(seed)
     model = method.network().to(place)  # 3
     optimiser = method.optimiser(model)
@@ -189,7 +192,7 @@ def _fit(
             group["lr"] = learning_rate(t, optim.learning_rate, optim.scheduler, last)
             group["weight_decay"] = weight_decay(t, optim.warm_up, optim.weight_decay, optim.decay_from)
         batches = plan_batches(
-            training_rows, packed.series_lengths, packed.note_lengths, packed.patient_ids, size=size, seed=seed,
+            training_rows, series_lengths, note_lengths, packed.patient_ids, size=size, seed=seed,
             epoch=t, sampler=optim.sampler, group_size=optim.group_size, bucket_steps=optim.bucket_steps,
         )  # fmt: skip
         sums = torch.zeros(len(TERMS) + 1, device=place)
@@ -204,7 +207,7 @@ def _fit(
             sums += terms.detach() * len(batch.rows)
             watch.advance()
         if optim.record == "eval":
-            score(model, packed, in_order(training_rows, packed.series_lengths, size), state, norms)
+            score(model, packed, in_order(training_rows, series_lengths, size), state, norms)
         score(model, packed, test_batches, state, norms)
         probability = state.probability.cpu().numpy()
         means = (sums / len(training_rows)).tolist()

@@ -6,6 +6,7 @@ what readers alone may see: `Setting` has no field for either.
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -122,8 +123,12 @@ class Method:
         Estimated noise rates; None where it estimates none.
     counts
         Pairs per partition in this epoch.
+    companions
+        A stay's prediction depends on the others of its batch: batches are then made up without regard to length, which
+        would put all stays without a series together.
     """
 
+    companions: ClassVar[bool] = False
     setting: Setting
     base: Float[Tensor, "stays labels"] = field(init=False)
     stated: Bool[Tensor, "stays labels"] = field(init=False)

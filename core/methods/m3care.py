@@ -13,14 +13,10 @@ from core.models.miracl import Batch, Output
 class M3CareMethod(Method):
     """BCE + λ_reg·Σ_m mean |‖φ_m(h_m)‖ - ‖h_m‖|.
 
-    Attributes
-    ----------
-    companions
-        A stay's prediction depends on its batch: batches must be fixed in evaluation, and are made up without regard to
-        length, since those of like length would put all stays without a series where nobody can lend them one.
+    Scored in fixed batches, since the stays of a batch lend one another what they lack.
     """
 
-    companions: ClassVar[bool] = True
+    companions: ClassVar[bool] = True  # else nobody could lend a series to those without
 
     def network(self) -> nn.Module:
         """Make M3Care."""
