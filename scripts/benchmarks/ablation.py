@@ -11,8 +11,9 @@ from scripts.benchmarks.runner import Job
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: the preset it starts from, and what is changed."""
+    """A row: its title, the preset it starts from, and what is changed."""
 
+    title: str
     preset: str
     options: tuple[tuple[str, Any], ...] = ()
     version: str = "1"
@@ -21,27 +22,27 @@ class Variant:
 _OFF = ("loss.contrast", "off")
 
 VARIANTS: dict[str, Variant] = {
-    "baseline": Variant("bce"),
-    "+ modality heads": Variant("bce", (("method.auxiliary", True), _OFF)),
-    "+ contrast": Variant("bce", (("method.auxiliary", True),)),
-    "+ correction by loss": Variant("miracl", (_OFF, ("selection.metric", "loss"))),
-    "+ correction by difficulty": Variant("miracl", (_OFF, ("selection.alpha", 0.0))),
-    "+ correction by rank": Variant("miracl", (_OFF, ("selection.alpha", 1.0))),
-    "full": Variant("miracl"),
-    "full, contrast off": Variant("miracl", (_OFF,)),
-    "full, contrast by visit": Variant("miracl", (("loss.contrast", "visit"),)),
-    "full, patients grouped": Variant("miracl", (("optim.sampler", "patient_grouped"),)),
-    "full, rank raw": Variant("miracl", (("selection.rank_mode", "raw"),)),
-    "full, rank for positives": Variant("miracl", (("selection.rank_mode", "pos_only"),)),
-    "full, labels from the posterior": Variant("miracl", (("correction.uncertainty_source", "posterior"),)),
-    "calibrated": Variant("calibrated"),
+    "baseline": Variant("backbone alone", "bce"),
+    "heads": Variant("+ modality heads", "bce", (("method.auxiliary", True), _OFF)),
+    "contrast": Variant("+ heads and contrast", "bce", (("method.auxiliary", True),)),
+    "by_loss": Variant("+ heads, correction by loss", "miracl", (_OFF, ("selection.metric", "loss"))),
+    "by_difficulty": Variant("+ heads, correction by difficulty", "miracl", (_OFF, ("selection.alpha", 0.0))),
+    "by_rank": Variant("+ heads, correction by rank", "miracl", (_OFF, ("selection.alpha", 1.0))),
+    "full": Variant("full (class-oriented)", "miracl"),
+    "contrast_off": Variant("full, contrast off", "miracl", (_OFF,)),
+    "contrast_visit": Variant("full, contrast by visit", "miracl", (("loss.contrast", "visit"),)),
+    "grouped": Variant("full, a patient's stays in one batch", "miracl", (("optim.sampler", "patient_grouped"),)),
+    "rank_raw": Variant("full, rank raw", "miracl", (("selection.rank_mode", "raw"),)),
+    "rank_positives": Variant("full, rank for positives alone", "miracl", (("selection.rank_mode", "pos_only"),)),
+    "posterior": Variant("full, mixture's posterior", "miracl", (("correction.uncertainty_source", "posterior"),)),
+    "calibrated": Variant("calibrated", "calibrated"),
 }
 """Rows of the table by name. Corrections by one signal alone go without the contrast, as the paper's do."""
 
 NOISES = ("sym20", "fp20", "bal20")
 """The paper's ablation: (0, .2), (.2, .2), and balanced .2."""
 
-QUICK_VARIANTS = ("baseline", "full, contrast off")
+QUICK_VARIANTS = ("baseline", "contrast_off")
 QUICK_NOISES = ("sym20",)
 
 
@@ -55,7 +56,7 @@ def jobs(plan: Plan, variants: Sequence[str]) -> list[Job]:
     """
     for name in variants:
         if name not in VARIANTS:
-            raise ConfigError(f"variants among {'; '.join(VARIANTS)}", repr(name), "leave it out or spell it so")
+            raise ConfigError(f"variants among {', '.join(VARIANTS)}", repr(name), "leave it out or spell it so")
     return [
         Job("ablation", plan.cohort, name, noise, seed, plan.size, plan.epochs, VARIANTS[name].version, plan.place,
             preset=VARIANTS[name].preset, options=(*plan.options, *VARIANTS[name].options))
