@@ -37,10 +37,10 @@ class NeighbourConfig:
 
 def directions(
     embedding: Float[np.ndarray, "stays width"], reference: Bool[np.ndarray, " stays"]
-) -> Float[np.ndarray, "stays width"]:
+) -> Float[np.ndarray, "stays varying"]:
     """Embeddings about the mean of the reference stays, at length 1 (0 where a stay is the mean itself).
 
-    Without the centring, the parts that all stays share (the task token) would make all of them alike.
+    Without the centring, the parts that all stays share (the task token) would make all alike; they are dropped.
     """
     centre = embedding[reference].mean(axis=0, dtype=np.float64) if reference.any() else 0.0
     moved = (embedding - centre).astype(np.float32)
