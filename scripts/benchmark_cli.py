@@ -104,7 +104,8 @@ def benchmark_robustness(
         from scripts.benchmarks.command import measure
         from scripts.benchmarks.fits import digest, run
         from scripts.benchmarks.methods import METHODS
-        from scripts.benchmarks.robustness import NOISES, QUICK_METHODS, QUICK_NOISES, jobs, robustness_markdown
+        from scripts.benchmarks.report import robustness_markdown
+        from scripts.benchmarks.robustness import NOISES, QUICK_METHODS, QUICK_NOISES, jobs
     except ModuleNotFoundError as error:
         needs_trainer(error)
     with ExitStack() as stack:
@@ -143,7 +144,7 @@ def benchmark_detection(
         from scripts.benchmarks import detection
         from scripts.benchmarks.command import measure
         from scripts.benchmarks.fits import digest, run
-        from scripts.benchmarks.report import detection_markdown
+        from scripts.benchmarks.report_finding import detection_markdown
         from scripts.benchmarks.robustness import QUICK_NOISES, jobs
     except ModuleNotFoundError as error:
         needs_trainer(error)
@@ -223,7 +224,7 @@ def benchmark_repair(
         from scripts.benchmarks import repair
         from scripts.benchmarks.command import measure
         from scripts.benchmarks.fits import digest
-        from scripts.benchmarks.report import repair_markdown
+        from scripts.benchmarks.report_finding import repair_markdown
         from scripts.benchmarks.robustness import QUICK_NOISES, jobs
     except ModuleNotFoundError as error:
         needs_trainer(error)

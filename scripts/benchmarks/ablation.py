@@ -36,6 +36,12 @@ VARIANTS: dict[str, Variant] = {
     "rank_positives": Variant("full, rank for positives alone", "miracl", (("selection.rank_mode", "pos_only"),)),
     "posterior": Variant("full, mixture's posterior", "miracl", (("correction.uncertainty_source", "posterior"),)),
     "calibrated": Variant("calibrated", "calibrated"),
+    "calibrated_network": Variant("calibrated, network alone", "calibrated", (("calibrated.network_weight", 1.0),)),
+    "calibrated_peer": Variant("calibrated, peer alone", "calibrated", (("calibrated.network_weight", 0.0),)),
+    "calibrated_alone": Variant("calibrated, no other visits", "calibrated", (("calibrated.siblings", "off"),)),
+    "calibrated_flags": Variant("calibrated, visits for flags", "calibrated", (("calibrated.siblings", "flags"),)),
+    "calibrated_heads": Variant("calibrated, heads on the record", "calibrated", (("calibrated.heads", "given"),)),
+    "calibrated_contrast_off": Variant("calibrated, contrast off", "calibrated", (_OFF,)),
 }
 """Rows of the table by name. Corrections by one signal alone go without the contrast, as the paper's do."""
 

@@ -53,6 +53,8 @@ def options_digest(config: TrainConfig) -> str:
     plain = config.to_dict()
     name = plain["method"]["name"]
     plain["method"] = {k: v for k, v in plain["method"].items() if not isinstance(v, dict) or k == name}
+    if name != "calibrated":
+        del plain["calibrated"]
     text = json.dumps(plain, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 

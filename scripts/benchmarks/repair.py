@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from core.cohort.tensors import PackedCohort
-from core.config import TrainConfig
 from core.fit import Fitted, fit
 from core.locks import lay_on_pairs
 from core.metrics.calibration import calibration
@@ -41,7 +40,7 @@ def run(job: Job) -> Made:
     first: Fitted | None = None
     for _ in range(ROUNDS + 1):
         now = replace(scene, pairs=lay_on_pairs(packed, decisions(packed, locked, truth)))
-        fitted = train(job, packed, now, first)
+        fitted = train(job, packed, now)
         first = first or fitted
         rows.append(state(now, fitted, observed))
         chosen = first_pairs(_order(job, fitted), now.pairs.member, batch)
@@ -58,19 +57,14 @@ def run(job: Job) -> Made:
     return {"repair": [{**top, **row} for row in rows]}
 
 
-def train(job: Job, packed: PackedCohort, scene: Scene, first: Fitted | None) -> Fitted:
-    """Train on the labels as decided so far; what a round after the first takes over from it, `later_config` says."""
+def train(job: Job, packed: PackedCohort, scene: Scene) -> Fitted:
+    """Train on the labels as decided so far. Noise rates come from observed labels: reviews do not bias them."""
     fitted = fit(
-        packed, scene.pairs, later_config(scene.config, first), seed=job.seed,
-        place=choose_device(job.place.device), persistence=scene.prepared.persistence,
+        packed, scene.pairs, scene.config, seed=job.seed, place=choose_device(job.place.device),
+        persistence=scene.prepared.persistence,
     )  # fmt: skip
     assert fitted is not None
     return fitted
-
-
-def later_config(config: TrainConfig, first: Fitted | None) -> TrainConfig:
-    """Options of a round after others."""
-    return config
 
 
 def decisions(packed: PackedCohort, locked: np.ndarray, truth: np.ndarray) -> pa.Table:

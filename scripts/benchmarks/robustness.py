@@ -8,7 +8,6 @@ from core.errors import ConfigError
 from core.noise.settings import HOSPITAL, SETTINGS, SEVEN
 from scripts.benchmarks.cohorts import synthetic_name
 from scripts.benchmarks.methods import compared
-from scripts.benchmarks.rows import Row
 from scripts.benchmarks.runner import Job, Place
 
 NOISES = ("clean", *SEVEN, "bal40", *HOSPITAL)
@@ -78,11 +77,3 @@ def check_noises(names: Iterable[str]) -> None:
     for name in names:
         if name not in SETTINGS:
             raise ConfigError(f"noise among {', '.join(SETTINGS)}", repr(name), "leave it out or spell it so")
-
-
-def robustness_markdown(rows: list[Row]) -> str:
-    """Mean mAP by method and noise, until the report stands."""
-    found: dict[tuple[str, ...], list[float]] = {}
-    for row in rows:
-        found.setdefault((row["cohort"], row["size"], row["noise"], row["method"]), []).append(row["map"])
-    return "\n".join(f"| {' | '.join(key)} | {sum(v) / len(v):.4f} | {len(v)} |" for key, v in found.items())

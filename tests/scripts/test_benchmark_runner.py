@@ -72,7 +72,7 @@ def test_a_job_that_raises_or_whose_process_dies_costs_itself_alone(tmp_path: Pa
     heard = Heard()
     told = run([job(tmp_path, "raises"), job(tmp_path, "dies"), job(tmp_path, "a")], tmp_path / "rows", heard)
     assert told.done == 1
-    assert dict((j.method, why) for j, why in told.failed) == {
+    assert {j.method: why for j, why in told.failed} == {
         "raises": "ValueError: as it was told",
         "dies": "its process ended with status 7",
     }
