@@ -6,65 +6,21 @@ stands first.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from audit_store.chart import Strip
+from audit_store.detector_words import reasons_of_detectors
+from audit_store.detectors import DetectorPlace
 from audit_store.panel import PanelResult
+from audit_store.reason_words import DEFAULT_REASONS, Number, Reason, ReasonConfig, value_word
+
+__all__ = ["DEFAULT_REASONS", "Number", "Reason", "ReasonConfig", "columns_of", "history", "numbers", "reasons"]
 
 _BYTE = 255.0
 _SUPPORTS, _AGAINST = "supports", "against"
-
-
-@dataclass(frozen=True)
-class ReasonConfig:
-    """Numbers of the reasons.
-
-    Parameters
-    ----------
-    never_learned, learned_late
-        Mean distance between the recorded value and the probability over the epochs, from which the model "never
-        learned" the value, or "hardly learned" it [probability, 0–1].
-    moved
-        Change of probability over the epochs that is worth a sentence [probability].
-    modality
-        Probability from which one modality alone speaks for present (below 1 − it: for absent) [probability].
-    suspect
-        Selection score from which a pair lies among the suspect of its group [0–1].
-    findings
-        Most findings of the panel repeated among the reasons [findings].
-    """
-
-    never_learned: float = 0.7
-    learned_late: float = 0.5
-    moved: float = 0.3
-    modality: float = 0.6
-    suspect: float = 0.75
-    findings: int = 3
-
-
-DEFAULT_REASONS = ReasonConfig()
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One sentence, how much it weighs (0–1), and the stored column that it was computed from."""
-
-    text: str
-    strength: float
-    column: str
-
-
-@dataclass(frozen=True)
-class Number:
-    """One figure for the fold: title, text, and its stored column."""
-
-    title: str
-    text: str
-    column: str
 
 
 def columns_of(pair: Mapping[str, Any] | object) -> dict[str, Any]:
@@ -93,6 +49,7 @@ def reasons(
     panel: PanelResult | None,
     label_name: str = "",
     config: ReasonConfig = DEFAULT_REASONS,
+    places: Sequence[DetectorPlace] = (),
 ) -> list[Reason]:
     """Say why the pair stands out.
 
@@ -108,6 +65,8 @@ def reasons(
         The label's panel for this stay.
     label_name
         Name used in the sentences; "this label" where empty.
+    places
+        Where the pair stands by each detector.
 
     Returns
     -------
@@ -125,6 +84,7 @@ def reasons(
         *_of_training(columns, observed, config),
         *_of_modalities(columns, config),
         *_of_score(columns, config),
+        *reasons_of_detectors(columns, places, observed, name, config),
     ]
     return sorted(found, key=lambda reason: -reason.strength)
 
@@ -198,7 +158,7 @@ def _of_training(columns: Mapping[str, Any], observed: int, config: ReasonConfig
         return []
     found = []
     distance = float(np.mean([abs(observed - p) for p in course]))
-    value = "present" if observed else "absent"
+    value = value_word(observed)
     if distance >= config.never_learned:
         found.append(Reason(f"the model never learned the recorded value ({value})", 0.75, "pair.history"))
     elif distance >= config.learned_late:
@@ -281,6 +241,7 @@ def numbers(
             out.append(
                 Number(title, "no such data for this stay" if value is None else f"{value:.2f}", f"pair.{column}")
             )
+    add("Probability, regression without this patient", "probability_peer", "{:.2f}")
     add("Rank among this stay's labels (1 = most probable)", "rank", "{:.0f}")
     add("Difficulty over the epochs", "difficulty", "{:.3f}")
     add("Score (0–1, high is suspect)", "selection_score", "{:.2f}")
@@ -289,6 +250,9 @@ def numbers(
     if columns.get("partition") is not None:
         out.append(Number("Partition", str(columns["partition"]), "pair.partition"))
     add("Corrected value", "corrected", "{:.2f}")
+    wrong = _number(columns.get("error_probability"))
+    if columns.get("calibrated") and wrong is not None:
+        out.append(Number("Probability that the label is wrong", f"{100 * wrong:.0f} %", "pair.error_probability"))
     rank, flagged = _whole(columns.get("suspicion_rank")), _whole(columns.get("n_flagged"))
     if rank is not None:
         out.append(

@@ -150,7 +150,7 @@ CHECKS: tuple[Check, ...] = (
 )
 
 _NEGATIVE_HARM = " OR ".join(
-    f"{column} < 0"
+    f"{column} < -1e-6"
     for column in ("pairs", "expected_better", "expected_worse", "expected_error_before", "expected_error_after")
 )
 

@@ -14,12 +14,13 @@ LINE_COLOURS = (theme.TEAL, theme.OCHRE, theme.PLUM, theme.BRICK, theme.INK_SOFT
 LINE_DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3], [4, 4], [1, 2], [10, 2], [3, 1])
 
 
-def _quiet(chart: Any) -> Any:
-    quiet = chart.configure_view(stroke=theme.LINE).configure(background=theme.PAPER, font=theme.FONT)
-    quiet = quiet.configure_axis(
+def quiet(chart: Any) -> Any:
+    """Give a chart the page's colours and type."""
+    framed = chart.configure_view(stroke=theme.LINE).configure(background=theme.PAPER, font=theme.FONT)
+    framed = framed.configure_axis(
         labelColor=theme.INK_SOFT, titleColor=theme.INK_SOFT, gridColor=theme.WASH, titleFontWeight="normal"
     )
-    return quiet.configure_legend(labelColor=theme.INK, titleColor=theme.INK_SOFT, labelLimit=320)
+    return framed.configure_legend(labelColor=theme.INK, titleColor=theme.INK_SOFT, labelLimit=320)
 
 
 def probability_chart(frame: pd.DataFrame) -> Any:
@@ -30,7 +31,7 @@ def probability_chart(frame: pd.DataFrame) -> Any:
         tooltip=["epoch:Q", alt.Tooltip("probability:Q", format=".2f")],
     )
     both = base.mark_line(color=theme.TEAL, strokeWidth=1.5) + base.mark_point(color=theme.TEAL, filled=True, size=20)
-    return _quiet(both.properties(height=110))
+    return quiet(both.properties(height=110))
 
 
 def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) -> Any:
@@ -59,7 +60,7 @@ def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) ->
         )
         .properties(height=230)
     )
-    return _quiet(chart)
+    return quiet(chart)
 
 
 def partition_chart(frame: pd.DataFrame) -> Any:
@@ -118,4 +119,4 @@ def mixture_chart(histogram: pd.DataFrame, fit: Mapping[str, float] | None, reco
                 .transform_calculate(pairs=bell)
                 .encode(x="z:Q", y="pairs:Q")
             )
-    return _quiet(alt.layer(*layers).properties(height=210))
+    return quiet(alt.layer(*layers).properties(height=210))

@@ -8,6 +8,9 @@ import streamlit as st
 
 from app.components.probability_chart import probability_chart
 from audit_store.decisions import Decision, accepts
+from audit_store.detector_words import standing, telling, title
+from audit_store.detectors import DetectorPlace
+from audit_store.reason_words import DEFAULT_REASONS, in_ten
 from audit_store.reasons import Number, Reason
 from audit_store.rounds import Pair
 
@@ -22,12 +25,14 @@ KIND = {
 
 
 def said(pair: Pair) -> str:
-    """ "recorded: absent · model: present, rank 12 of 1,490"."""
+    """ "recorded: absent · model: present, rank 12 of 1,490"; calibrated: "…, about 7 in 10 such labels are wrong"."""
     recorded = VALUE_WORDS[int(pair.observed)]
     if not pair.flagged or pair.suspicion_rank is None:
         agrees = VALUE_WORDS[int(pair.suggested)]
         return f"recorded: {recorded} · model: {agrees}, not flagged"
     model = VALUE_WORDS[int(pair.suggested)]
+    if pair.calibrated:
+        return f"recorded: {recorded} · model: {model}, {in_ten(pair.error_probability)} such labels are wrong"
     return f"recorded: {recorded} · model: {model}, rank {pair.suspicion_rank:,} of {pair.n_flagged:,}"
 
 
@@ -83,20 +88,43 @@ def numbers_html(numbers: Sequence[Number]) -> str:
     return f'<table class="numbers">{rows}</table>'
 
 
+def places_html(pair: Pair, places: Sequence[DetectorPlace]) -> str:
+    """A dot for each detector: where the record stands in its group, from ordinary (left) to most suspect (right)."""
+    shown = telling(places)
+    if not shown:
+        return ""
+    rows = []
+    for place in shown:
+        high = " high" if place.percentile >= DEFAULT_REASONS.twentieth else ""
+        rows.append(
+            f'<li class="dot{high}"><span class="name">{escape(title(place.name))}</span>'
+            f'<span class="track" aria-hidden="true"><i style="left:{100 * place.percentile:.1f}%"></i></span>'
+            f'<span class="standing">{standing(place)}</span></li>'
+        )
+    group = f"{max(place.n for place in shown):,} records of {VALUE_WORDS[int(pair.observed)]}"
+    return (
+        f'<section class="places"><h4>Where each detector puts it</h4><p class="soft">among the {group} for '
+        f"{escape(pair.label_name)}; right is most suspect, the band is the top twentieth</p>"
+        f"<ol>{''.join(rows)}</ol></section>"
+    )
+
+
 def draw_why(
     pair: Pair,
     reasons: Sequence[Reason],
     numbers: Sequence[Number],
-    history: Sequence[float],
+    places: Sequence[DetectorPlace],
     *,
     titled: bool,
     key: str,
 ) -> None:
-    """Reasons open, numbers and the probability by epoch behind a fold."""
+    """Reasons open; numbers, the detectors' places and the probability by epoch behind a fold."""
     st.html(why_html(pair, reasons[:REASONS_AT_FIRST], titled))
     with st.expander("More reasons, and the numbers behind them" if reasons[REASONS_AT_FIRST:] else "The numbers"):
         rest = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons[REASONS_AT_FIRST:])
         st.html((f'<ul class="rest">{rest}</ul>' if rest else "") + numbers_html(numbers))
-        if history:
-            frame = pd.DataFrame({"epoch": range(1, len(history) + 1), "probability": list(history)})
+        st.html(places_html(pair, places) or '<p class="empty">No detector scored this record.</p>')
+        if pair.history:
+            st.html("<h4>Its probability over training</h4>")
+            frame = pd.DataFrame({"epoch": range(1, len(pair.history) + 1), "probability": list(pair.history)})
             st.altair_chart(probability_chart(frame), width="stretch", theme=None, key=key)

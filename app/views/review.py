@@ -163,13 +163,14 @@ def _why(context: session.Context, item: Item, pairs: list[Pair], evidence: dict
     for pair in [pair for pair in pairs if pair.flagged] or pairs[:1]:
         shown = context.chart.strip(item.stay_id, pair.label_key, blind=False)
         result = panel(context.chart, pair.label_key, item.stay_id, context.guidelines)
-        why = reasons(pair, shown, evidence[pair.label_key], result, pair.label_name)
+        places = context.round_file.detector_places(item.stay_id, pair.label_key)
+        why = reasons(pair, shown, evidence[pair.label_key], result, pair.label_name, places=places)
         group = mixtures[mixtures["label_key"] == pair.label_key]
         reveal.draw_why(
             pair,
             why,
             numbers(pair, group),
-            pair.history,
+            places,
             titled=len(pairs) > 1,
             key=f"history_{item.token}_{pair.label_key}",
         )

@@ -1,4 +1,4 @@
-"""A round's own page: how it trained, how each label's scores split, what it set aside."""
+"""A round's own page: whether decisions helped, how it trained, what noise and harm it expects, what it set aside."""
 
 from datetime import datetime
 from html import escape
@@ -7,7 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from app import session
+from app.components.noise_charts import difference_chart, harm_chart, rates_chart
 from app.components.probability_chart import PARTITIONS, curves_chart, mixture_chart, partition_chart
+from audit_store.round_findings import HELPED, UNSEEN, Verdict, did_it_help, harm_sum, left_alone
 from audit_store.rounds import RoundFile, open_round
 
 LOSSES = {
@@ -29,6 +31,11 @@ METRICS = {
 }
 RECORDED = {0: "absent", 1: "present"}
 DIRECTIONS = {"false_negative": "◇ suspected missing", "false_positive": "◆ suspected wrong"}
+CORRECTIONS = {
+    "false_negative": "◇ recorded absent, corrected to present",
+    "false_positive": "◆ recorded present, corrected to absent",
+}
+GROUPS = {"false_negative": "recorded absent", "false_positive": "recorded present"}
 
 
 def _facts(round_file: RoundFile) -> str:
@@ -121,8 +128,81 @@ def _partitions(round_file: RoundFile) -> None:
             st.dataframe(by_label, hide_index=True, alt="Flagged pairs per label and direction")
 
 
+def _verdict_html(verdict: Verdict) -> str:
+    """One metric's outcome in a sentence."""
+    kind = "good" if verdict.word == HELPED else "open" if verdict.word == UNSEEN else "bad"
+    lead = {"good": "The decisions helped.", "open": "No difference seen.", "bad": "The decisions harmed."}[kind]
+    note = f" Measured against {escape(verdict.note)}." if verdict.note else ""
+    return (
+        f'<p class="verdict-line {kind}"><b>{lead}</b> {escape(verdict.title[:1].upper() + verdict.title[1:])} on '
+        f"held-out stays: {verdict.with_decisions:.3f} with the decisions, {verdict.without_decisions:.3f} without; "
+        f"difference {verdict.difference:+.3f}, 95 % interval {verdict.low:+.3f} to {verdict.high:+.3f} over "
+        f"{verdict.patients:,} patients.{note}</p>"
+    )
+
+
+def _help(round_file: RoundFile) -> None:
+    st.html("<h3>Did the decisions help?</h3>")
+    verdicts = did_it_help(round_file.comparison())
+    if not round_file.info.decisions_count:
+        st.html('<p class="empty">This round read no decisions yet. The next one reads those made since.</p>')
+    elif not verdicts:
+        st.html(
+            '<p class="empty">Not measured for this round. <code>miracl train --did-it-help</code> trains the next one '
+            "twice, with and without the decisions, and compares the two on held-out stays.</p>"
+        )
+    else:
+        words, picture = st.columns([3, 2], gap="medium", vertical_alignment="center")
+        words.html("".join(_verdict_html(verdict) for verdict in verdicts))
+        picture.altair_chart(difference_chart(verdicts), width="stretch", theme=None, key="did_it_help")
+
+
+def _noise(round_file: RoundFile) -> None:
+    st.html("<h3>How noisy each label looks</h3>")
+    labels = round_file.labels()
+    if not labels[["rho_plus", "rho_minus"]].notna().any(axis=None):
+        st.html('<p class="empty">This round\'s method estimates no noise rates; the calibrated preset does.</p>')
+        return
+    st.html(
+        '<p class="soft">Estimated by the round, not counted by readers: of the stays that have a label, the share '
+        "recorded without it, and the other way round. A random audit measures the same by reading.</p>"
+    )
+    st.altair_chart(rates_chart(labels), width="stretch", theme=None, key="noise_rates")
+
+
+def _harm(round_file: RoundFile) -> None:
+    st.html("<h3>Do no harm</h3>")
+    table = round_file.harm()
+    total = harm_sum(table)
+    if total is None:
+        st.html('<p class="empty">This round did not weigh what its correction may do; the calibrated preset does.</p>')
+        return
+    st.html(
+        f"<p>Of <b>{total.changed:,}</b> labels that the correction changes for training, about "
+        f"<b>{total.better:,.0f}</b> are expected to become right and <b>{total.worse:,.0f}</b> to become wrong. "
+        f"Expected error, a wrong label counting 1: {total.error_before:,.0f} before, {total.error_after:,.0f} after. "
+        f"{total.left_alone} of {total.groups} groups were left alone. What an export hands out is decided by "
+        "readers.</p>"
+    )
+    for column, (direction, heading) in zip(st.columns(2, gap="medium"), CORRECTIONS.items(), strict=True):
+        rows = table[(table["direction"] == direction) & (table["pairs"] > 0)]
+        with column:
+            st.html(f"<h4>{heading}</h4>")
+            if rows.empty:
+                st.html('<p class="empty">No pair was recorded so.</p>')
+                continue
+            order = rows["name"].tolist()
+            st.altair_chart(harm_chart(rows, order), width="stretch", theme=None, key=f"harm_{direction}")
+    lines = "".join(
+        f"<li>{GROUPS[direction]}, {escape(reason)}: {escape(' · '.join(names))}</li>"
+        for direction, reason, names in left_alone(table)
+    )
+    if lines:
+        st.html(f'<section class="alone"><h4>Left alone</h4><ul>{lines}</ul></section>')
+
+
 def render() -> None:
-    """Facts, training, mixtures and parts of one round."""
+    """Facts, did it help, training, noise, expected harm, mixtures and parts of one round."""
     context = session.context()
     place = context.store.workspace
     ids = place.round_ids()
@@ -137,7 +217,11 @@ def render() -> None:
         )
     round_file = context.round_file if chosen == newest else open_round(place, chosen)
     st.html(f"<h2>Round {chosen}</h2>{_facts(round_file)}")
+    _help(round_file)
+    st.html("<h3>How it trained</h3>")
     _training(round_file.epochs())
+    _noise(round_file)
+    _harm(round_file)
     st.html("<h3>How each label's scores split</h3>")
     _mixtures(round_file)
     st.html("<h3>What was set aside</h3>")

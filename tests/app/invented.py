@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.database import Store, open_store
+from audit_store.detector_words import TITLES
 from audit_store.people import add_person, operator
 from audit_store.rounds import publish_round
-from audit_store.schema import ROUND_TABLES
+from audit_store.schema import OPTIONAL_TABLES, ROUND_TABLES
 from audit_store.workspace import create_workspace
 from core.cohort.channels import BY_NAME, manifest_channels
 from core.cohort.labelset import PHENOTYPES
@@ -450,6 +451,62 @@ def round_tables(flags: list[tuple[str, int, str, float]]) -> dict[str, pa.Table
     return {name: pa.Table.from_pylist(rows, schema=ROUND_TABLES[name]) for name, rows in made.items()}
 
 
+def findings(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """The same round with detectors' scores, a regression's word, expected harm and a comparison."""
+    rng = np.random.default_rng(5)
+    pairs = [row for row in tables["pair"].to_pylist() if row["split"] == "train"]
+    scores = []
+    for row in pairs:
+        own = {name: row["error_probability"] + float(rng.normal(0, 0.08)) for name in TITLES}
+        own["visits"] = 0.0
+        own["neighbours"] = min(1.0, 0.05 + 0.9 * row["error_probability"])
+        scores.append({"stay_id": row["stay_id"], "label_id": row["label_id"], **own})
+    peer = np.clip(tables["pair"]["corrected"].to_numpy() + rng.normal(0, 0.05, tables["pair"].num_rows), 0, 1)
+    place = tables["pair"].column_names.index("probability_peer")
+    harm = []
+    for label_id in range(len(KEYS)):
+        for direction in ("false_negative", "false_positive"):
+            alone = (label_id + (direction == "false_positive")) % 4 == 0
+            changed = 0 if alone else int(rng.integers(3, 60))
+            worse = float(changed * rng.uniform(0.05, 0.45))
+            before = float(rng.uniform(0.2, 0.8) if alone else 40 + changed)
+            harm.append(
+                {
+                    "label_id": label_id,
+                    "direction": direction,
+                    "pairs": 300,
+                    "changed": changed,
+                    "expected_better": changed - worse,
+                    "expected_worse": worse,
+                    "expected_error_before": before,
+                    "expected_error_after": before - (0 if alone else changed - 2 * worse),
+                    "left_alone": alone,
+                    "reason": "no noise found" if alone else "more good than harm expected",
+                }
+            )
+    compared = {
+        "metric": "map",
+        "with_decisions": 0.431,
+        "without_decisions": 0.417,
+        "difference": 0.014,
+        "low": 0.004,
+        "high": 0.025,
+        "n_patients": 1204,
+        "note": "recorded labels; 12 of 30,100 test labels as decided",
+    }
+    names = list(scores[0])[2:]
+    kinds = [pa.field("stay_id", pa.int64()), pa.field("label_id", pa.int16())]
+    return {
+        **tables,
+        "pair": tables["pair"].set_column(place, "probability_peer", pa.array(peer, pa.float32())),
+        "detector_score": pa.Table.from_pylist(
+            scores, schema=pa.schema([*kinds, *(pa.field(name, pa.float32()) for name in names)])
+        ),
+        "harm": pa.Table.from_pylist(harm, schema=OPTIONAL_TABLES["harm"]),
+        "comparison": pa.Table.from_pylist([compared], schema=OPTIONAL_TABLES["comparison"]),
+    }
+
+
 def make_workspace(
     folder: Path,
     flags: list[tuple[str, int, str, float]] | None = None,
@@ -457,8 +514,9 @@ def make_workspace(
     role: str = "steward",
     demo: bool = False,
     with_round: bool = True,
+    found: bool = False,
 ) -> Invented:
-    """A workspace with the cohort, one round and one person (`NAME`, `PASSWORD`)."""
+    """A workspace with the cohort, one round and one person (`NAME`, `PASSWORD`); `found`: with all its findings."""
     flags = FLAGS if flags is None else flags
     workspace = create_workspace(folder)
     manifest = write_invented_cohort(workspace.cohort)
@@ -476,7 +534,7 @@ def make_workspace(
             "code_version": "0.1.0",
             "cohort_fingerprint": manifest["fingerprint"],
             "cohort_name": manifest["name"],
-            "decisions_count": 0,
+            "decisions_count": 40 if found else 0,
             "decisions_last_id": 0,
             "decisions_head": "",
             "seed": 30,
@@ -484,8 +542,10 @@ def make_workspace(
             "seconds": 12.0,
             "peak_memory_mb": 300.0,
             "budget": len(flags),
-            "schema_version": 1,
+            "schema_version": 2,
+            "calibrated": found,
         }
-        publish_round(store, 1, info, round_tables(flags), operator())
+        tables = round_tables(flags)
+        publish_round(store, 1, info, findings(tables) if found else tables, operator())
     stays = {(row["patient"]["key"], row["visit"]): row["stay_id"] for row in _stay_rows()}
     return Invented(folder, store, stays)

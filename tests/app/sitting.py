@@ -21,6 +21,9 @@ REVEALING = (
     "you accept",
     "you reject",
     "probability",
+    "such labels are wrong",
+    "detector",
+    "most suspect twentieth",
 )
 PAUSE = 1000 * (HELD_SECONDS + SEEN_SECONDS) + 200
 

@@ -1,5 +1,6 @@
 """Each screen with nothing to do, with one item, and with a store that does not answer."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def one(place: Path) -> Invented:
     return make_workspace(place, ONE)
+
+
+@pytest.fixture
+def found(place: Path) -> Invented:
+    return make_workspace(place, ONE, found=True)
 
 
 @pytest.fixture
@@ -147,10 +153,48 @@ def test_a_demo_says_so_on_every_page(place: Path) -> None:
         assert "DEMO" in words(app)
 
 
-def test_before_the_answer_the_page_holds_nothing_of_the_record_or_the_model(one: Invented) -> None:
+def test_a_round_without_findings_says_how_to_get_them(one: Invented) -> None:
+    said = words(opened("rounds"))
+    assert "read no decisions yet" in said
+    assert "estimates no noise rates" not in said
+    assert "did not weigh what its correction may do" in said
+
+
+def test_a_round_tells_whether_it_helped_what_harm_it_expects_and_how_noisy_labels_look(found: Invented) -> None:
+    app = opened("rounds")
+    assert not app.exception
+    said = words(app)
+    assert "The decisions helped." in said
+    assert "difference +0.014, 95 % interval +0.004 to +0.025 over 1,204 patients" in said
+    assert "Do no harm" in said
+    assert "recorded absent, no noise found" in said
+    assert "How noisy each label looks" in said
+
+
+def test_a_calibrated_round_tells_how_many_such_labels_are_wrong_and_shows_each_detector(found: Invented) -> None:
+    app = opened("review")
+    app.button(key="answer_present").click().run()
+    said = words(app)
+    assert re.search(r"model: present, (about \d in 10|19 in 20 or more) such labels are wrong", said)
+    assert "rank 1 of 1" not in said.split("Rank of suspicion")[0]
+    assert "Where each detector puts it" in said
+    assert "model leant the other way (AUM)" in said
+    assert "the regression trained without this patient says" in said
+
+
+@pytest.mark.parametrize("made", ["one", "found"])
+def test_before_the_answer_the_page_holds_nothing_of_the_record_or_the_model(
+    made: str, request: pytest.FixtureRequest
+) -> None:
+    request.getfixturevalue(made)
     app = opened("review")
     before = words(app)
     for word in (
+        "such labels are wrong",
+        "etector",
+        "regression",
+        "most suspect",
+        "twentieth",
         "recorded: absent",
         "recorded: present",
         "model:",
