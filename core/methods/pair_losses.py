@@ -17,8 +17,12 @@ from core.errors import ConfigError
 from core.hints import Bool, Float
 from core.options import check_options, sourced
 
-REGULARISED: dict[str, float] = {"model.dropout": 0.5, "model.lstm_dropout": 0.5, "optim.weight_decay": 1e-4}
-"""What a regularised BCE changes of a plain one; its weight decay acts from the first epoch (methods.md G.1)."""
+REGULARISED: dict[str, float | str] = {
+    "model.dropout": 0.5,
+    "optim.weight_decay": 1e-4,
+    "optim.decay_from": "first",
+}
+"""What a regularised BCE changes of a plain one (methods.md G.1, point 4; DECISIONS.md 2026-11-21)."""
 LEAST = 1e-8
 """Least argument of a logarithm [ASL's official code], and of a power, whose slope at 0 may be infinite."""
 
