@@ -1,25 +1,76 @@
 """Attention-on-label: which source to believe, learned beside the network (methods.md C.10)."""
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from core.hints import Bool, Float
 from core.methods.base import EpochEnd, Method
-from core.methods.label_attention import (
-    attended_label,
-    binarised,
-    cheap_feedback,
-    meta_features,
-    source_weights,
-)
+from core.methods.label_attention import attended_label, binarised, source_weights
 from core.methods.sources import decided, sources_for
 from core.methods.voting import majority
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
+
+
+def meta_features(
+    model: nn.Module,
+    batch: Batch,
+    output: Output,
+    values: Float[Tensor, "stays sources labels"],
+    available: Bool[Tensor, "stays sources labels"],
+    rate: float,
+) -> Float[Tensor, "stays sources w"]:
+    """F_m: what the last layer reads under θ̂_m = θ - α ∇_θ BCE(p, y_m), for each source m (Eq. 1); detached.
+
+    Parameters
+    ----------
+    model, batch, output
+        The network in training mode and its output on the batch, whose graph is kept.
+    values, available
+        The sources' labels. A source's loss is a mean over the pairs that it states; where it states none of the
+        batch's, θ̂_m = θ.
+    rate
+        α.
+
+    Notes
+    -----
+    Features are taken without dropout and gate noise, so that they differ by the source alone; the paper's network
+    stays in training mode. The step is on the classification loss alone.
+    """
+    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    found = []
+    training, place = model.training, output.logits.device.type
+    for m in range(values.shape[1]):
+        loss = masked_bce(output.logits, values[:, m], available[:, m])
+        gradients = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
+        stepped = {
+            name: p.detach() if g is None else p.detach() - rate * g
+            for (name, p), g in zip(parameters.items(), gradients, strict=True)
+        }
+        model.eval()
+        with torch.no_grad(), torch.autocast(place, torch.bfloat16, enabled=place == "cuda"):
+            found.append(functional_call(model, stepped, (batch,)).features.float())
+        model.train(training)
+    return torch.stack(found, dim=1)
+
+
+def cheap_feedback(
+    output: Output,
+    values: Float[Tensor, "stays sources labels"],
+    available: Bool[Tensor, "stays sources labels"],
+) -> Float[Tensor, "stays wide"]:
+    """[h, p - y_1, …, p - y_M] per stay: features once, then each source's gradient by the logits; detached.
+
+    p - y is 0 where a source says nothing.
+    """
+    p = output.logits.detach().float().sigmoid().unsqueeze(1)
+    return torch.cat((output.features.detach().float(), ((p - values) * available).flatten(1)), dim=1)
 
 
 @dataclass
@@ -42,9 +93,9 @@ class AttentionOnLabel(Method):
     Notes
     -----
     With one source, w = 1 and this is plain BCE. Where all sources agree nothing can be learned. No clean label is ever
-    seen: ∂BCE/∂ỹ = -z rewards the source that the network already agrees with. W and b start at 0, every source alike
-    (the paper doesn't say). The softmax runs over sources; in the listing its axis is implicit. Pairs that people
-    decided are trained on as decided, and pairs of which no source speaks aren't trained on.
+    seen: ∂BCE/∂ỹ = -z rewards the source that the network already agrees with. The softmax runs over sources; in the
+    listing its axis is implicit. Pairs that people decided are trained on as decided, and pairs of which no source
+    speaks aren't trained on.
     """
 
     names: tuple[str, ...] = field(init=False)
@@ -85,8 +136,7 @@ class AttentionOnLabel(Method):
                 feedback = cheap_feedback(output, values, available)
             columns = labels if options.weight_scope == "stay_label" else 1
             if self.weight is None or self.bias is None:
-                self.weight = feedback.new_zeros((sources * columns, feedback.shape[1]), requires_grad=True)
-                self.bias = feedback.new_zeros(sources * columns, requires_grad=True)
+                self.weight, self.bias = self.first(sources * columns, feedback)
             scores = functional.linear(feedback, self.weight, self.bias).view(-1, sources, columns)
             weights = source_weights(scores, available)
         mixed = attended_label(weights, values, options.aggregate if sources > 1 else "sum")
@@ -95,6 +145,17 @@ class AttentionOnLabel(Method):
         self.share[rows] = weights.detach()
         self.label[rows] = target.detach()
         return target
+
+    def first(self, outputs: int, feedback: Tensor) -> tuple[Tensor, Tensor]:
+        """First values of W and b, from the run's seed alone."""
+        width = feedback.shape[1]
+        bound = self.config.method.attention_on_label.start / math.sqrt(width)
+        generator = torch.Generator().manual_seed(self.setting.seed)
+        weight, bias = (
+            ((2 * torch.rand(shape, generator=generator) - 1) * bound).to(feedback.device).requires_grad_()
+            for shape in ((outputs, width), (outputs,))
+        )
+        return weight, bias
 
     def pair_loss(self, output: Output, batch: Batch) -> Float[Tensor, ""]:
         """BCE(p, ỹ), a mean over the pairs of which a source speaks."""

@@ -1,4 +1,4 @@
-"""Attention over label sources: feedback of each source, weights, the attended label, its binarisation.
+"""Attention over label sources: weights, the attended label, its binarisation; options.
 
 Wang, Xu, Yang, Tam, Roth and Xu, "Learning image labels on-the-fly for training robust classification models"
 (attention-on-label; methods.md C.10). Equations are numbered as there.
@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
 from core.hints import Bool, Float
-from core.models.losses import masked_bce
-from core.models.miracl import Batch, Output
 from core.options import check_options, sourced
 
 
@@ -32,6 +29,10 @@ class AttentionOnLabelConfig:
         α of Eq. 1, a plain gradient step on all of the network.
     attention_rate
         β of Eq. 5, plain gradient descent on W and b.
+    start
+        Bound of W's and b's first values, drawn evenly, as a multiple of the usual 1/√(width of the feedback). At 0
+        every source starts alike; then votes of an odd number of sources lie so far from T that next to no gradient
+        comes through Eq. 3.
     sharpness, threshold
         k and T of Eq. 3.
     aggregate
@@ -42,68 +43,14 @@ class AttentionOnLabelConfig:
     mode: Literal["full", "cheap"] = sourced("full", "paper Algorithm 1; C.10 for cheap")
     weight_scope: Literal["stay", "stay_label"] = sourced("stay", "paper Eq. 2; C.10 for stay_label")
     meta_rate: float = sourced(0.01, "C.10: paper .2, large for this network", 0, 100)
-    attention_rate: float = sourced(1e-2, "ours: paper 1e-4, at which W hardly moves in 30 short epochs", 0, 100)
+    attention_rate: float = sourced(0.1, "ours: paper 1e-4, at which W hardly moves in 30 short epochs", 0, 100)
+    start: float = sourced(1.0, "listing A.6: a linear layer's usual start", 0, 100)
     sharpness: float = sourced(50.0, "paper 4.2.1 (k)", 1e-3, 1e4)
     threshold: float = sourced(0.5, "paper 4.2.1 (T); listing A.6 .1", 0, 1)
     aggregate: Literal["sum", "mean"] = sourced("sum", "paper text; listing A.6 mean")
 
     def __post_init__(self) -> None:
         check_options(self)
-
-
-def meta_features(
-    model: nn.Module,
-    batch: Batch,
-    output: Output,
-    values: Float[Tensor, "stays sources labels"],
-    available: Bool[Tensor, "stays sources labels"],
-    rate: float,
-) -> Float[Tensor, "stays sources w"]:
-    """F_m: what the last layer reads under θ̂_m = θ - α ∇_θ BCE(p, y_m), for each source m (Eq. 1); detached.
-
-    Parameters
-    ----------
-    model, batch, output
-        The network in training mode and its output on the batch, whose graph is kept.
-    values, available
-        The sources' labels. A source's loss is a mean over the pairs that it states; where it states none of the
-        batch's, θ̂_m = θ.
-    rate
-        α.
-
-    Notes
-    -----
-    Features are taken without dropout and gate noise, so that they differ by the source alone; the paper's network
-    stays in training mode. The step is on the classification loss alone.
-    """
-    parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    found = []
-    training, place = model.training, output.logits.device.type
-    for m in range(values.shape[1]):
-        loss = masked_bce(output.logits, values[:, m], available[:, m])
-        gradients = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True, allow_unused=True)
-        stepped = {
-            name: p.detach() if g is None else p.detach() - rate * g
-            for (name, p), g in zip(parameters.items(), gradients, strict=True)
-        }
-        model.eval()
-        with torch.no_grad(), torch.autocast(place, torch.bfloat16, enabled=place == "cuda"):
-            found.append(functional_call(model, stepped, (batch,)).features.float())
-        model.train(training)
-    return torch.stack(found, dim=1)
-
-
-def cheap_feedback(
-    output: Output,
-    values: Float[Tensor, "stays sources labels"],
-    available: Bool[Tensor, "stays sources labels"],
-) -> Float[Tensor, "stays wide"]:
-    """[h, p - y_1, …, p - y_M] per stay: features once, then each source's gradient by the logits; detached.
-
-    p - y is 0 where a source says nothing.
-    """
-    p = output.logits.detach().float().sigmoid().unsqueeze(1)
-    return torch.cat((output.features.detach().float(), ((p - values) * available).flatten(1)), dim=1)
 
 
 def source_weights(
