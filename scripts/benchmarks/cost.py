@@ -66,7 +66,7 @@ def run(job: Job) -> Made:
         other = own if job.method == "bce" else _timed(job, scene, packed, backbone)[0]
         rows.append(
             {
-                **head(job, scene.config, packed.fingerprint, began),
+                **head(job, packed.fingerprint, began),
                 "repeat": repeat,
                 "seconds_per_epoch": own,
                 "bce_seconds_per_epoch": other,

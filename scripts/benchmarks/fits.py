@@ -44,24 +44,26 @@ class Scene:
 
 def config_of(job: Job) -> TrainConfig:
     """Every option of a job."""
-    word = job.preset or ("bce" if compared(job.method).kind == "regression" else job.method)
+    word = job.preset or ("miracl" if is_regression(job) else job.method)
     return make_config(word, job.size, **{"optim.epochs": job.epochs, **dict(job.options)})
 
 
-def options_digest(config: TrainConfig) -> str:
-    """Digest of the options that bear on a run: a method's results do not hang on another method's options."""
-    plain = config.to_dict()
-    name = plain["method"]["name"]
-    plain["method"] = {k: v for k, v in plain["method"].items() if not isinstance(v, dict) or k == name}
-    if name != "calibrated":
-        del plain["calibrated"]
-    text = json.dumps(plain, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+def is_regression(job: Job) -> bool:
+    """Whether it trains no network."""
+    return not job.preset and compared(job.method).kind == "regression"
 
 
 def digest(job: Job) -> str:
-    """Digest of a job's options as they are now."""
-    return options_digest(config_of(job))
+    """Digest of the options that bear on a job: a method's results do not hang on another method's options."""
+    plain = config_of(job).to_dict()
+    name = plain["method"]["name"]
+    if is_regression(job):
+        plain = {part: plain[part] for part in ("peer", "tensors")}
+    else:
+        plain["method"] = {k: v for k, v in plain["method"].items() if not isinstance(v, dict) or k == name}
+        if name != "calibrated":
+            del plain["calibrated"]
+    return hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def set_scene(job: Job) -> tuple[Scene, Any]:
@@ -72,12 +74,12 @@ def set_scene(job: Job) -> tuple[Scene, Any]:
     return Scene(prepared, lay_on_pairs(packed, None), planted, config), packed
 
 
-def head(job: Job, config: TrainConfig, fingerprint: str, began: float) -> Row:
+def head(job: Job, fingerprint: str, began: float) -> Row:
     """Key, machine and time, as every row has them."""
     return {
         **dict(zip(KEY, job.key, strict=True)),
         **machine(),
-        "options": options_digest(config),
+        "options": digest(job),
         "fingerprint": fingerprint,
         "device": job.place.device,
         "made_at": now(),
@@ -89,7 +91,7 @@ def run(job: Job) -> Made:
     """Train one method once; rows of `job.table`, and of the detectors where the method's network is read by them."""
     began = time.perf_counter()
     scene, packed = set_scene(job)
-    if not job.preset and compared(job.method).kind == "regression":
+    if is_regression(job):
         peer = fit_peer(packed, scene.pairs, scene.config.peer, job.seed)
         row = {**predicted(scene, peer.probability), **told(scene)}
         scores = {"regression": np.abs(scene.pairs.base - peer.probability)}
@@ -104,7 +106,7 @@ def run(job: Job) -> Made:
         row = {**predicted(scene, fitted.probability[0]), **course(fitted), **told(scene), **corrected(scene, fitted)}
         row |= own_detection(scene, fitted)
         scores = suspicion(job, fitted)
-    top = head(job, scene.config, packed.fingerprint, began)
+    top = head(job, packed.fingerprint, began)
     found = [{**top, **line} for line in detected(scene, scores)] if job.table == "robustness" else []
     return {"detection": found, job.table: [{**top, **row}]}
 

@@ -53,7 +53,7 @@ def run(job: Job) -> Made:
     by_loss = repair_curve(_loss(first), observed, truth, scene.pairs.member, points).removed
     for order, removed in (("loss", by_loss), ("random", random_removed(np.array(points), wrong, pairs))):
         rows += [_line(order, scene, k, float(n)) for k, n in zip(points, removed, strict=True)]
-    top = head(job, scene.config, packed.fingerprint, began)
+    top = head(job, packed.fingerprint, began)
     return {"repair": [{**top, **row} for row in rows]}
 
 
