@@ -1,0 +1,155 @@
+"""Where a method stands among the others: the share of the gap it closes, and tests against the second best.
+
+Seeds pair up: a seed names patients, weights and noise, and is the same for every method. Replicates of the bootstrap
+pair up too, since every method of a (cohort, seed) was scored on the same resampled patients.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.metrics.compare import Summary, TTest, holm, mean_sd, paired_test, percentile_interval, welch_test
+from scripts.benchmarks.methods import METHODS
+from scripts.benchmarks.rows import Row
+from scripts.benchmarks.tables import by_seed, noises_of
+
+BASE = "bce"
+DEFAULT = "calibrated"
+"""The preset that the tables are about."""
+
+BEST_EPOCH = "bce_best_epoch"
+CLEAN = "clean"
+SMALLEST_GAP = 0.005
+"""A gap between clean and noisy training below this is seed noise (methods.md A.10); a share of it says nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A method against the best of the others under one noise.
+
+    Parameters
+    ----------
+    noise, rival
+        Which noise, and who is the best of the others by mean mAP.
+    own, other
+        Both over seeds.
+    welch, paired
+        One-sided tests that the method is ahead, over seeds.
+    welch_holm, paired_holm
+        Their p after Holm's correction over the noises of the table; NaN where there was no test.
+    low, high
+        95 % interval of the difference over test patients, the mean over the seeds that both have.
+    """
+
+    noise: str
+    rival: str
+    own: Summary
+    other: Summary
+    welch: TTest
+    paired: TTest
+    welch_holm: float
+    paired_holm: float
+    low: float
+    high: float
+
+
+def with_best_epoch(rows: Iterable[Row]) -> list[Row]:
+    """Put in the oracle's rows: the plain network at its best epoch on the clean test labels, which nobody has."""
+    kept = [row for row in rows if row["method"] != BEST_EPOCH]
+    oracle = [
+        {**row, "method": BEST_EPOCH, "map": row["map_best"], "bootstrap": None, "accuracy_after": None}
+        for row in kept
+        if row["method"] == BASE
+    ]
+    return kept + oracle
+
+
+def rivals_of(rows: Iterable[Row], method: str, kinds: Sequence[str] = ("network",)) -> list[str]:
+    """Every other method of these kinds that has rows; oracles are none."""
+    present = dict.fromkeys(row["method"] for row in rows)
+    return [name for name in present if name != method and name in METHODS and METHODS[name].kind in kinds]
+
+
+def of(rows: Iterable[Row], method: str, noise: str) -> list[Row]:
+    """A method's rows under one noise."""
+    return [row for row in rows if row["method"] == method and row["noise"] == noise]
+
+
+def gap_closed(rows: Sequence[Row], method: str, noise: str) -> float:
+    """(mAP - BCE's on the noisy labels)/(BCE's on clean ones - BCE's on the noisy ones), means over common seeds.
+
+    NaN without common seeds, and where the gap is below `SMALLEST_GAP`.
+    """
+    own, noisy, clean = (
+        by_seed(of(rows, name, where), "map") for name, where in ((method, noise), (BASE, noise), (BASE, CLEAN))
+    )
+    seeds = own.keys() & noisy.keys() & clean.keys()
+    gap = sum(clean[s] - noisy[s] for s in seeds)
+    if not seeds or gap / len(seeds) < SMALLEST_GAP:
+        return float("nan")
+    return sum(own[s] - noisy[s] for s in seeds) / gap
+
+
+def best_of(rows: Sequence[Row], names: Iterable[str], noise: str, measure: str = "map") -> str | None:
+    """Which of the methods has the highest mean; the first of equal ones, None where none has a figure."""
+    means = {name: mean_sd(list(by_seed(of(rows, name, noise), measure).values())).mean for name in names}
+    known = {name: value for name, value in means.items() if not np.isnan(value)}
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def standings(rows: Sequence[Row], method: str, rivals: Sequence[str], noises: Sequence[str]) -> list[Standing]:
+    """Hold a method against the best of its rivals under each noise in which both have runs."""
+    found = []
+    for noise in noises:
+        rival = best_of(rows, rivals, noise)
+        mine = of(rows, method, noise)
+        if rival is None or not by_seed(mine, "map"):
+            continue
+        found.append((noise, rival, *_held(mine, of(rows, rival, noise))))
+    welch = holm([w.p for *_, w, _, _ in found])
+    paired = holm([p.p for *_, p, _ in found])
+    return [
+        Standing(noise, rival, own, other, w, p, float(welch[k]), float(paired[k]), low, high)
+        for k, (noise, rival, own, other, w, p, (low, high)) in enumerate(found)
+    ]
+
+
+def _held(mine: Sequence[Row], theirs: Sequence[Row]) -> tuple[Summary, Summary, TTest, TTest, tuple[float, float]]:
+    a, b = by_seed(mine, "map"), by_seed(theirs, "map")
+    seeds = sorted(a.keys() & b.keys())
+    left, right = list(a.values()), list(b.values())
+    pairs = paired_test([a[s] for s in seeds], [b[s] for s in seeds])
+    return mean_sd(left), mean_sd(right), welch_test(left, right), pairs, patient_interval(mine, theirs)
+
+
+def patient_interval(mine: Sequence[Row], theirs: Sequence[Row] | None = None) -> tuple[float, float]:
+    """95 % interval of mAP, or of a difference of two, over resampled test patients, averaged over common seeds."""
+    a = _replicates(mine)
+    if theirs is not None:
+        b = _replicates(theirs)
+        a = {seed: a[seed] - b[seed] for seed in a.keys() & b.keys() if len(a[seed]) == len(b[seed])}
+    lengths = {len(draws) for draws in a.values()}
+    if len(lengths) != 1:
+        return float("nan"), float("nan")
+    return percentile_interval(np.mean([a[seed] for seed in sorted(a)], axis=0))
+
+
+def behind(rows: Sequence[Row], method: str, rivals: Sequence[str], noises: Sequence[str], level: float) -> list[str]:
+    """Name the noises and rivals behind which the method is significantly: Welch or paired, Holm over the noises."""
+    told = []
+    for rival in rivals:
+        each = standings(rows, method, [rival], noises)
+        for test in ("welch", "paired"):
+            adjusted = holm([1 - getattr(standing, test).p for standing in each])
+            told += [(s.noise, rival) for s, p in zip(each, adjusted, strict=True) if p < level]
+    return [f"{noise}: {rival}" for noise, rival in dict.fromkeys(told)]
+
+
+def noisy(rows: Iterable[Row]) -> list[str]:
+    """Noises of the rows, ``clean`` left out."""
+    return [name for name in noises_of(rows) if name != CLEAN]
+
+
+def _replicates(rows: Iterable[Row]) -> dict[int, np.ndarray]:
+    return {row["seed"]: np.asarray(row["bootstrap"], np.float64) for row in rows if row.get("bootstrap")}
