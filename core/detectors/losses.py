@@ -34,7 +34,7 @@ def mean_loss(traces: Traces, course: CourseConfig) -> Float[np.ndarray, "stays 
 
 def last_loss(traces: Traces) -> Float[np.ndarray, "stays labels"]:
     """Cross-entropy at the newest epoch, in nats, ≥ 0."""
-    return mean_over(traces, surprise, window(traces.epochs, traces.epochs, traces.epochs))
+    return mean_over(traces, surprise, window(traces.epochs, traces.epochs, None))
 
 
 def soft_truncation(loss: Margins) -> Margins:

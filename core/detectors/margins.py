@@ -56,7 +56,7 @@ def mild(traces: Traces) -> Float[np.ndarray, "stays labels"]:
     """
     positive = traces.observed != 0
     wrong = np.zeros(positive.shape, np.int32)
-    epochs = window(traces.epochs, 1, traces.epochs)
+    epochs = window(traces.epochs, 1, None)
     for epoch in epochs:
         wrong += (traces.logits[epoch] > 0) != positive
     return (2 * wrong - len(epochs)).astype(np.float32)

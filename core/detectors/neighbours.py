@@ -27,7 +27,7 @@ class NeighbourConfig:
         Stays compared at a time; memory is block × training stays × 4 bytes.
     """
 
-    neighbours: int = sourced(30, "ours", 1, 10_000)
+    neighbours: int = sourced(100, "ours, measured: see DECISIONS.md", 1, 10_000)
     prior: float = sourced(1.0, "ours", 1e-6, 1e6)
     block: int = sourced(1024, "ours: 200 MB at 50,000 training stays", 1, 1_000_000)
 

@@ -28,7 +28,7 @@ class VisitConfig:
         Visits' worth of agreement that every pair starts with: one contradicting visit gives ½ at a prior of 1.
     """
 
-    onset: float = sourced(0.5, "ours: half of a contradiction", 0, 1)
+    onset: float = sourced(0.75, "ours, measured: see DECISIONS.md", 0, 1)
     prior: float = sourced(1.0, "ours", 1e-6, 1e6)
 
     def __post_init__(self) -> None:

@@ -117,7 +117,8 @@ def test_inconsistency_is_its_definition_also_where_visits_share_a_number(seed, 
 
 def test_three_visits_of_a_lifelong_illness_by_hand():
     observed = np.array([[1], [0], [1]], np.uint8)
-    told = inconsistency(observed, np.ones((3, 1), np.bool_), np.zeros(3, np.int64), np.array([1, 2, 3], np.int32))
+    visit, config = np.array([1, 2, 3], np.int32), VisitConfig(onset=0.5)
+    told = inconsistency(observed, np.ones((3, 1), np.bool_), np.zeros(3, np.int64), visit, config)
     # first: later visits say 0 and 1 → 1/(2 + 1); second: one before says 1, one after says 1 (½) → 1.5/(1.5 + 1);
     # third: nothing later, earlier ones say 1 and 0 (½ each) → .5/(1 + 1)
     np.testing.assert_allclose(told[:, 0], [1 / 3, 0.6, 0.25])
