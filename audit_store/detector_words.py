@@ -7,24 +7,27 @@ from audit_store.detectors import DetectorPlace
 from audit_store.reason_words import Reason, ReasonConfig, in_ten, short, value_word
 
 TITLES = {
-    "miracl_score": "odd for this patient and hard to learn (MIRACL)",
-    "rank": "place among this stay's labels",
-    "difficulty": "long got wrong by the model",
-    "loss": "improbable while learning (loss)",
-    "loss_last": "improbable at the end (last loss)",
-    "cnlcu_s": "improbable, outbursts discounted (CNLCU-S)",
-    "aum": "model leant the other way (AUM)",
-    "linc": "model lost trust in the record (LiNC)",
-    "mild": "epochs that said otherwise (MILD)",
-    "el2n": "far from the early prediction (EL2N)",
+    "miracl_score": "odd and hard to learn (MIRACL)",
+    "rank": "place among the stay's labels",
+    "difficulty": "long got wrong",
+    "loss": "improbable while learning",
+    "loss_last": "improbable at the end",
+    "cnlcu_s": "steadily improbable (CNLCU-S)",
+    "aum": "leant the other way (AUM)",
+    "linc": "lost the model's trust (LiNC)",
+    "mild": "more epochs against (MILD)",
+    "el2n": "far from early guesses (EL2N)",
     "grand": "pulled at the model (GraNd)",
     "data_maps": "little confidence (Data Maps)",
     "data_iq": "sure of the opposite (Data-IQ)",
-    "confident_learning": "a model without this patient (confident learning)",
+    "confident_learning": "model without this patient",
     "neighbours": "most similar other patients",
     "visits": "this patient's other visits",
 }
-"""Titles by the detectors' names; another detector goes by its name."""
+"""Titles by the detectors' names, short enough for a narrow pane; another detector goes by its name."""
+
+SMALL_GROUP = 100
+"""Records of a group up to which a place is told as a count, not as a share."""
 
 
 def title(name: str) -> str:
@@ -43,7 +46,9 @@ def telling(places: Sequence[DetectorPlace]) -> list[DetectorPlace]:
 
 
 def standing(place: DetectorPlace) -> str:
-    """Say where a pair stands, in a few words: "top 2 %", "more suspect than 63 %"."""
+    """Say where a pair stands, in a few words: "top 2 %", "above 63 %"; in a group under a hundred "3 of 40"."""
+    if place.n < SMALL_GROUP:
+        return f"{place.place} of {place.n}"
     top = 1 - place.percentile
     if top < 0.005:
         return "top 0.5 %"

@@ -10,7 +10,7 @@ from app import theme
 from app.components.probability_chart import quiet
 from audit_store.round_findings import Verdict
 
-ROW = 17  # pixels a label
+ROW, FRAME = 17, 70  # pixels: a label, and the axes and legend around them
 LOST, ADDED = "has it, recorded absent", "has it not, recorded present"
 BETTER, WORSE, ALONE = "expected to become right", "expected to become wrong", "left alone"
 
@@ -49,7 +49,7 @@ def rates_chart(labels: pd.DataFrame) -> Any:
                 alt.Tooltip("rate:Q", format=".1%"),
             ],
         )
-        .properties(height=ROW * len(order))
+        .properties(height=FRAME + ROW * len(order))
     )
     return quiet(chart)
 
@@ -85,11 +85,11 @@ def harm_chart(rows: pd.DataFrame, order: Sequence[str]) -> Any:
     )
     alone = (
         alt.Chart(rows[rows["left_alone"].astype(bool)][["name"]])
-        .mark_text(text=f" {ALONE}", align="left", color=theme.INK_SOFT, fontSize=10, fontStyle="italic")
+        .mark_text(text=ALONE, align="left", dx=5, color=theme.INK_SOFT, fontSize=10, fontStyle="italic")
         .encode(x=alt.datum(0), y=_labels_axis(order))
     )
     middle = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=theme.INK_SOFT).encode(x="zero:Q")
-    return quiet(alt.layer(bars, middle, alone).properties(height=ROW * len(order)))
+    return quiet(alt.layer(bars, middle, alone).properties(height=FRAME + ROW * len(order)))
 
 
 def difference_chart(verdicts: Sequence[Verdict]) -> Any:
@@ -99,11 +99,16 @@ def difference_chart(verdicts: Sequence[Verdict]) -> Any:
     )
     tips = [alt.Tooltip(name, format="+.4f") for name in ("difference:Q", "low:Q", "high:Q")]
     base = alt.Chart(frame).encode(
-        y=alt.Y("metric:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False)),
+        y=alt.Y(
+            "metric:N",
+            title=None,
+            sort=None,
+            axis=alt.Axis(labelLimit=190, ticks=False, domain=False) if len(frame) > 1 else None,
+        ),
         tooltip=["metric:N", *tips],
     )
     x = alt.X("low:Q", title="difference, with decisions less without", axis=alt.Axis(format="+.3f", tickCount=6))
     reach = base.mark_rule(color=theme.TEAL, strokeWidth=3).encode(x=x, x2="high")
     point = base.mark_point(color=theme.TEAL, filled=True, size=90, opacity=1).encode(x="difference:Q")
     zero = alt.Chart(pd.DataFrame({"none": [0]})).mark_rule(color=theme.INK, strokeDash=[4, 3]).encode(x="none:Q")
-    return quiet(alt.layer(zero, reach, point).properties(height=44 * len(frame)))
+    return quiet(alt.layer(zero, reach, point).properties(height=FRAME + 30 * len(frame)))

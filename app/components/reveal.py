@@ -101,7 +101,7 @@ def places_html(pair: Pair, places: Sequence[DetectorPlace]) -> str:
             f'<span class="track" aria-hidden="true"><i style="left:{100 * place.percentile:.1f}%"></i></span>'
             f'<span class="standing">{standing(place)}</span></li>'
         )
-    group = f"{max(place.n for place in shown):,} records of {VALUE_WORDS[int(pair.observed)]}"
+    group = f"{max(place.n for place in shown):,} stays recorded {VALUE_WORDS[int(pair.observed)]}"
     return (
         f'<section class="places"><h4>Where each detector puts it</h4><p class="soft">among the {group} for '
         f"{escape(pair.label_name)}; right is most suspect, the band is the top twentieth</p>"

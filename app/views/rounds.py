@@ -163,11 +163,13 @@ def _noise(round_file: RoundFile) -> None:
     if not labels[["rho_plus", "rho_minus"]].notna().any(axis=None):
         st.html('<p class="empty">This round\'s method estimates no noise rates; the calibrated preset does.</p>')
         return
-    st.html(
+    picture, words = st.columns([5, 2], gap="medium")
+    picture.altair_chart(rates_chart(labels), width="stretch", theme=None, key="noise_rates")
+    words.html(
         '<p class="soft">Estimated by the round, not counted by readers: of the stays that have a label, the share '
-        "recorded without it, and the other way round. A random audit measures the same by reading.</p>"
+        "recorded without it (circle), and of those that have it not, the share recorded with it (diamond). A random "
+        "audit measures the same by reading.</p>"
     )
-    st.altair_chart(rates_chart(labels), width="stretch", theme=None, key="noise_rates")
 
 
 def _harm(round_file: RoundFile) -> None:
@@ -181,8 +183,8 @@ def _harm(round_file: RoundFile) -> None:
         f"<p>Of <b>{total.changed:,}</b> labels that the correction changes for training, about "
         f"<b>{total.better:,.0f}</b> are expected to become right and <b>{total.worse:,.0f}</b> to become wrong. "
         f"Expected error, a wrong label counting 1: {total.error_before:,.0f} before, {total.error_after:,.0f} after. "
-        f"{total.left_alone} of {total.groups} groups were left alone. What an export hands out is decided by "
-        "readers.</p>"
+        f"{total.left_alone} of {total.groups} groups were left alone. An export changes what readers decided, and no "
+        "more unless it is told to.</p>"
     )
     for column, (direction, heading) in zip(st.columns(2, gap="medium"), CORRECTIONS.items(), strict=True):
         rows = table[(table["direction"] == direction) & (table["pairs"] > 0)]

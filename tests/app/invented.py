@@ -496,8 +496,13 @@ def findings(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
     }
     names = list(scores[0])[2:]
     kinds = [pa.field("stay_id", pa.int64()), pa.field("label_id", pa.int16())]
+    labels = tables["label"]
+    for name in ("rho_plus", "rho_minus"):
+        rates = pa.array(rng.uniform(0, 0.3 if name == "rho_plus" else 0.05, len(KEYS)))
+        labels = labels.set_column(labels.column_names.index(name), name, rates)
     return {
         **tables,
+        "label": labels,
         "pair": tables["pair"].set_column(place, "probability_peer", pa.array(peer, pa.float32())),
         "detector_score": pa.Table.from_pylist(
             scores, schema=pa.schema([*kinds, *(pa.field(name, pa.float32()) for name in names)])

@@ -16,7 +16,7 @@ from audit_store.round_findings import did_it_help, harm_sum, left_alone
 PAIR: dict[str, Any] = {"observed": 1, "probability_series": 0.5, "probability_note": 0.5, "history": b""}
 
 
-def at(name: str, percentile: float, score: float = 0.5, n: int = 100) -> DetectorPlace:
+def at(name: str, percentile: float, score: float = 0.5, n: int = 1000) -> DetectorPlace:
     return DetectorPlace(name, score, 1 + round((1 - percentile) * n), n, percentile)
 
 
@@ -68,6 +68,7 @@ def test_a_standing_is_told_from_the_top_where_it_is_near_the_top() -> None:
     assert standing(at("aum", 0.999)) == "top 0.5 %"
     assert standing(at("aum", 0.98)) == "top 2 %"
     assert standing(at("aum", 0.63)) == "above 63 %"
+    assert standing(DetectorPlace("aum", 0.3, 2, 9, 15 / 18)) == "2 of 9"
 
 
 def test_every_detector_of_a_round_has_a_title_and_a_new_one_goes_by_its_name() -> None:
