@@ -43,7 +43,7 @@ class AttentionOnLabelConfig:
     mode: Literal["full", "cheap"] = sourced("full", "paper Algorithm 1; C.10 for cheap")
     weight_scope: Literal["stay", "stay_label"] = sourced("stay", "paper Eq. 2; C.10 for stay_label")
     meta_rate: float = sourced(0.01, "C.10: paper .2, large for this network", 0, 100)
-    attention_rate: float = sourced(0.1, "ours: paper 1e-4, at which W hardly moves in 30 short epochs", 0, 100)
+    attention_rate: float = sourced(0.01, "ours: paper 1e-4; at .1 W settles before p means much", 0, 100)
     start: float = sourced(1.0, "listing A.6: a linear layer's usual start", 0, 100)
     sharpness: float = sourced(50.0, "paper 4.2.1 (k)", 1e-3, 1e4)
     threshold: float = sourced(0.5, "paper 4.2.1 (T); listing A.6 .1", 0, 1)
