@@ -27,7 +27,9 @@ SeedsOption = Annotated[int, typer.Option(min=1, help="How many seeds, counted f
 SizeOption = Annotated[str, typer.Option(help="compact (hidden 64, two-hourly) or paper (hidden 128, hourly).")]
 EpochsOption = Annotated[int, typer.Option(min=2, help="Epochs of each network.")]
 StaysOption = Annotated[int, typer.Option(min=50, help="Invented stays of each seed's cohort.")]
-CohortOption = Annotated[str, typer.Option(help="synthetic, or eicu-demo (recorded labels, themselves noisy).")]
+CohortOption = Annotated[
+    str, typer.Option(help="synthetic, eicu-demo (recorded labels), eicu-history (past histories).")
+]
 DataOption = Annotated[Path | None, typer.Option(help="The eICU demo's folder, for its cohort.", file_okay=False)]
 DeviceOption = Annotated[str, typer.Option(help="cpu, cuda or auto.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Runs at once; one a core when not given.")]
@@ -58,14 +60,15 @@ def _plan(
 ) -> "Plan":
     """Put a plan together from a verb's options."""
     from core.training import choose_device
-    from scripts.benchmarks.cohorts import EICU, synthetic_name
+    from scripts.benchmarks.cohorts import EICU, HISTORY, RECORDED, synthetic_name
     from scripts.benchmarks.robustness import Plan, quick
     from scripts.benchmarks.runner import Place
 
     place = Place(cache, data, choose_device(device).type)
     name = synthetic_name(stays) if cohort == "synthetic" else cohort
-    if name == EICU and data is None:
+    if name in (EICU, HISTORY) and data is None:
         raise ConfigError("the eICU demo's folder", "none", "name it with --data")
+    noises = (RECORDED,) if name == HISTORY else noises
     plan = Plan(methods, noises, range(seeds), name, size, epochs, place)
     return quick(plan) if small else plan
 
@@ -102,10 +105,11 @@ def benchmark_robustness(
     """
     try:
         from scripts.benchmarks.command import measure
-        from scripts.benchmarks.fits import digest, run
+        from scripts.benchmarks.fits import run
         from scripts.benchmarks.methods import METHODS
         from scripts.benchmarks.report import robustness_markdown
         from scripts.benchmarks.robustness import NOISES, QUICK_METHODS, QUICK_NOISES, jobs
+        from scripts.benchmarks.scene import digest
     except ModuleNotFoundError as error:
         needs_trainer(error)
     with ExitStack() as stack:
@@ -143,9 +147,10 @@ def benchmark_detection(
     try:
         from scripts.benchmarks import detection
         from scripts.benchmarks.command import measure
-        from scripts.benchmarks.fits import digest, run
+        from scripts.benchmarks.fits import run
         from scripts.benchmarks.report_finding import detection_markdown
         from scripts.benchmarks.robustness import QUICK_NOISES, jobs
+        from scripts.benchmarks.scene import digest
     except ModuleNotFoundError as error:
         needs_trainer(error)
     with ExitStack() as stack:
@@ -183,8 +188,9 @@ def benchmark_ablation(
     try:
         from scripts.benchmarks import ablation
         from scripts.benchmarks.command import measure
-        from scripts.benchmarks.fits import digest, run
+        from scripts.benchmarks.fits import run
         from scripts.benchmarks.report import ablation_markdown
+        from scripts.benchmarks.scene import digest
     except ModuleNotFoundError as error:
         needs_trainer(error)
     with ExitStack() as stack:
@@ -223,9 +229,9 @@ def benchmark_repair(
     try:
         from scripts.benchmarks import repair
         from scripts.benchmarks.command import measure
-        from scripts.benchmarks.fits import digest
         from scripts.benchmarks.report_finding import repair_markdown
         from scripts.benchmarks.robustness import QUICK_NOISES, jobs
+        from scripts.benchmarks.scene import digest
     except ModuleNotFoundError as error:
         needs_trainer(error)
     with ExitStack() as stack:
@@ -260,8 +266,8 @@ def benchmark_cost(
     try:
         from scripts.benchmarks import cost
         from scripts.benchmarks.command import measure
-        from scripts.benchmarks.fits import digest
         from scripts.benchmarks.report import cost_markdown
+        from scripts.benchmarks.scene import digest
     except ModuleNotFoundError as error:
         needs_trainer(error)
     with ExitStack() as stack:

@@ -1,14 +1,15 @@
 """Cohorts of the benchmarks: built and packed once, kept in a folder that is safe to delete.
 
 ``synthetic-N`` has N invented stays, other patients for each seed, and clean labels. ``eicu-demo`` has the demo's
-recorded labels, which are themselves noisy, and the same split for each seed.
+recorded labels, which are themselves noisy, and the same split for each seed; ``eicu-history`` is the same without past
+histories in its notes, to be held against them (`scripts.benchmarks.history`).
 """
 
 import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -20,8 +21,11 @@ from core.cohort.tensors import PackedCohort, TensorConfig, pack_cohort
 from core.errors import ConfigError
 from core.noise.context import NoiseContext
 from core.noise.settings import Planted, plant
+from scripts.benchmarks.charted import without_history
 
-EICU = "eicu-demo"
+EICU, HISTORY = "eicu-demo", "eicu-history"
+RECORDED = "recorded"
+"""What stands for noise where none is planted into labels that are themselves noisy."""
 NOISE_SEED = 1000
 """Seed 0's noise is drawn by generator 1000, and so on: another stream than patients' and weights'."""
 
@@ -47,7 +51,7 @@ class Prepared:
 
     def planted(self, noise: str, seed: int) -> tuple[PackedCohort, Planted]:
         """The pack with planted noise, and the noise. Test stays keep their labels."""
-        made = plant(self.packed, noise, self.context, NOISE_SEED + seed)
+        made = plant(self.packed, "clean" if noise == RECORDED else noise, self.context, NOISE_SEED + seed)
         return replace(self.packed, observed=made.observed), made
 
 
@@ -75,16 +79,16 @@ def prepare(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: 
     ConfigError
         On an unknown name, or where the demo's files are not given.
     """
-    return _prepared(name, seed if name != EICU else 0, tensors, cache_dir, data)
+    return _prepared(name, seed if name not in (EICU, HISTORY) else 0, tensors, cache_dir, data)
 
 
 @lru_cache(maxsize=2)
 def _prepared(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: Path | None) -> Prepared:
     kind, _, stays = name.partition("-")
-    if name != EICU and not (kind == "synthetic" and stays.isdigit()):
-        raise ConfigError(f"a cohort synthetic-N or {EICU}", repr(name), "choose one of them")
+    if name not in (EICU, HISTORY) and not (kind == "synthetic" and stays.isdigit()):
+        raise ConfigError(f"a cohort synthetic-N, {EICU} or {HISTORY}", repr(name), "choose one of them")
     with _alone(cache_dir):
-        cohort = _eicu(cache_dir, data) if name == EICU else _synthetic(cache_dir, int(stays), seed)
+        cohort = _synthetic(cache_dir, int(stays), seed) if kind == "synthetic" else _eicu(cache_dir, name, data)
         packed = pack_cohort(cohort, tensors, cache_dir / "packed")
     labels: list[dict[str, Any]] = cohort.manifest["labels"]
     return Prepared(
@@ -103,15 +107,16 @@ def _synthetic(cache_dir: Path, stays: int, seed: int) -> Cohort:
     return open_cohort(folder, verify=False)
 
 
-def _eicu(cache_dir: Path, data: Path | None) -> Cohort:
-    folder = cache_dir / "cohorts" / EICU
+def _eicu(cache_dir: Path, name: str, data: Path | None) -> Cohort:
+    folder = cache_dir / "cohorts" / name
     if not (folder / "manifest.json").exists():
         if data is None or not data.is_dir():
             raise ConfigError("the eICU demo's folder", str(data or "none"), "name it with --data")
         from core.cohort.sources.eicu import build_eicu
 
         folder.parent.mkdir(parents=True, exist_ok=True)
-        build_eicu(data, folder)
+        with without_history(data) if name == HISTORY else nullcontext(data) as source:
+            build_eicu(source, folder)
     return open_cohort(folder, verify=False)
 
 

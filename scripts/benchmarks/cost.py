@@ -24,10 +24,10 @@ from core.methods.registry import make_method
 from core.training import choose_device
 from scripts.benchmarks import robustness
 from scripts.benchmarks.cohorts import prepare
-from scripts.benchmarks.fits import Scene, config_of, head, set_scene
 from scripts.benchmarks.robustness import Plan
 from scripts.benchmarks.rows import Row
 from scripts.benchmarks.runner import Job, Made
+from scripts.benchmarks.scene import Scene, config_of, head, set_scene
 
 METHODS = ("bce", "focal", "asl", "gce", "mllsc", "multit", "medfuse", "m3care", "linc", "dfd", "paper", "miracl",
            "calibrated")  # fmt: skip

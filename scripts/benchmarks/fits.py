@@ -1,114 +1,60 @@
 """One run: a cohort with planted noise, a method trained on it, and what that yields for the tables."""
 
-import hashlib
-import json
 import time
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from core.config import TrainConfig, make_config
 from core.fit import Fitted, fit
-from core.locks import Pairs, lay_on_pairs
 from core.metrics.audit import detection
 from core.metrics.compare import bootstrap_map
 from core.metrics.ranking import ranking_metrics
-from core.noise.settings import Planted
 from core.peer.regression import fit_peer
 from core.training import choose_device
-from scripts.benchmarks.cohorts import Prepared, prepare
-from scripts.benchmarks.machine import machine, now
-from scripts.benchmarks.methods import DETECTING, compared
-from scripts.benchmarks.rows import KEY, Row
+from scripts.benchmarks.cohorts import HISTORY
+from scripts.benchmarks.history import against_history, columns, fitted_against_history, folded, folded_suspicion
+from scripts.benchmarks.methods import DETECTING
+from scripts.benchmarks.rows import Row
 from scripts.benchmarks.runner import Job, Made
+from scripts.benchmarks.scene import Scene, head, is_regression, set_scene
 
 RECALLS = tuple(k / 20 for k in range(1, 21))
 """Where the precision of flags is told for the figures."""
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A cohort with planted noise, ready to train on; the truth stays on this side."""
-
-    prepared: Prepared
-    pairs: Pairs
-    planted: Planted
-    config: TrainConfig
-
-    @property
-    def test(self) -> np.ndarray:
-        """Rows of test stays."""
-        return np.flatnonzero(np.asarray(self.prepared.packed.is_test) & self.pairs.stated.any(1))
-
-
-def config_of(job: Job) -> TrainConfig:
-    """Every option of a job."""
-    word = job.preset or ("miracl" if is_regression(job) else job.method)
-    return make_config(word, job.size, **{"optim.epochs": job.epochs, **dict(job.options)})
-
-
-def is_regression(job: Job) -> bool:
-    """Whether it trains no network."""
-    return not job.preset and compared(job.method).kind == "regression"
-
-
-def digest(job: Job) -> str:
-    """Digest of the options that bear on a job: a method's results do not hang on another method's options."""
-    plain = config_of(job).to_dict()
-    name = plain["method"]["name"]
-    if is_regression(job):
-        plain = {part: plain[part] for part in ("peer", "tensors")}
-    else:
-        plain["method"] = {k: v for k, v in plain["method"].items() if not isinstance(v, dict) or k == name}
-        if name != "calibrated":
-            del plain["calibrated"]
-    return hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=6).hexdigest()
-
-
-def set_scene(job: Job) -> tuple[Scene, Any]:
-    """Prepare the cohort, plant the noise; the scene and the pack to train on."""
-    config = config_of(job)
-    prepared = prepare(job.cohort, job.seed, config.tensors, job.place.cache, job.place.data)
-    packed, planted = prepared.planted(job.noise, job.seed)
-    return Scene(prepared, lay_on_pairs(packed, None), planted, config), packed
-
-
-def head(job: Job, fingerprint: str, began: float) -> Row:
-    """Key, machine and time, as every row has them."""
-    return {
-        **dict(zip(KEY, job.key, strict=True)),
-        **machine(),
-        "options": digest(job),
-        "fingerprint": fingerprint,
-        "device": job.place.device,
-        "made_at": now(),
-        "seconds": time.perf_counter() - began,
-    }
 
 
 def run(job: Job) -> Made:
     """Train one method once; rows of `job.table`, and of the detectors where the method's network is read by them."""
     began = time.perf_counter()
     scene, packed = set_scene(job)
+    seen = against_history(scene, job.place.data) if job.cohort == HISTORY else scene
+    own: np.ndarray | None = None
     if is_regression(job):
-        peer = fit_peer(packed, scene.pairs, scene.config.peer, job.seed)
-        row = {**predicted(scene, peer.probability), **told(scene)}
-        scores = {"regression": np.abs(scene.pairs.base - peer.probability)}
+        probability = fit_peer(packed, scene.pairs, scene.config.peer, job.seed).probability
+        scores = {"regression": np.abs(scene.pairs.base - probability)}
+        row = {**predicted(seen, _as_seen(job, scene, probability)), **told(seen)}
     else:
-        with_peer = job.method == "bce"
-        place = choose_device(job.place.device)
         fitted = fit(
-            packed, scene.pairs, scene.config, seed=job.seed, place=place, persistence=scene.prepared.persistence,
-            with_peer=with_peer,
+            packed, scene.pairs, scene.config, seed=job.seed, place=choose_device(job.place.device),
+            persistence=scene.prepared.persistence, with_peer=job.method == "bce",
         )  # fmt: skip
         assert fitted is not None
-        row = {**predicted(scene, fitted.probability[0]), **course(fitted), **told(scene), **corrected(scene, fitted)}
-        row |= own_detection(scene, fitted)
-        scores = suspicion(job, fitted)
+        scores, own = suspicion(job, fitted), own_suspicion(fitted)
+        if job.cohort == HISTORY:
+            fitted = fitted_against_history(fitted, scene.pairs.observed, packed.label_keys)
+        row = {**predicted(seen, fitted.probability[0]), **course(job, fitted), **told(seen), **corrected(seen, fitted)}
+    if job.cohort == HISTORY:
+        places = columns(packed.label_keys)
+        scores = {name: folded_suspicion(score, scene.pairs.observed, places) for name, score in scores.items()}
+        own = None if own is None else folded_suspicion(own, scene.pairs.observed, places)
+    if own is not None:
+        row |= own_detection(seen, own)
     top = head(job, packed.fingerprint, began)
-    found = [{**top, **line} for line in detected(scene, scores)] if job.table == "robustness" else []
+    found = [{**top, **line} for line in detected(seen, scores)] if job.table == "robustness" else []
     return {"detection": found, job.table: [{**top, **row}]}
+
+
+def _as_seen(job: Job, scene: Scene, probability: np.ndarray) -> np.ndarray:
+    """Probabilities of the labels that the run is measured on."""
+    return folded(probability, columns(scene.prepared.packed.label_keys)) if job.cohort == HISTORY else probability
 
 
 def predicted(scene: Scene, probability: np.ndarray) -> Row:
@@ -125,15 +71,18 @@ def predicted(scene: Scene, probability: np.ndarray) -> Row:
     }
 
 
-def course(fitted: Fitted) -> Row:
-    """Test mAP by epoch, its highest (which nobody can pick without the truth), and seconds an epoch."""
+def course(job: Job, fitted: Fitted) -> Row:
+    """Seconds an epoch; test mAP by epoch, and its highest (which nobody can pick without the truth)."""
+    row: Row = {"seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.rows]))}
+    if job.cohort == HISTORY:
+        return row
     maps = np.array([np.nan if row["test_map"] is None else row["test_map"] for row in fitted.rows])
     best = int(np.nanargmax(maps)) if np.isfinite(maps).any() else 0
     return {
+        **row,
         "map_by_epoch": maps.astype(np.float32).tolist(),
         "map_best": _known(maps[best]),
         "best_epoch": best + 1,
-        "seconds_per_epoch": float(np.median([row["seconds"] for row in fitted.rows])),
     }
 
 
@@ -184,9 +133,9 @@ def own_suspicion(fitted: Fitted) -> np.ndarray:
     return scores(fitted.traces, ("miracl_score",))["miracl_score"]
 
 
-def own_detection(scene: Scene, fitted: Fitted) -> Row:
+def own_detection(scene: Scene, score: np.ndarray) -> Row:
     """Average precision of the method's own order, macro over labels, by observed class."""
-    found = detection(own_suspicion(fitted), scene.pairs.observed, scene.planted.truth, scene.pairs.member)
+    found = detection(score, scene.pairs.observed, scene.planted.truth, scene.pairs.member)
     return {f"own_ap_{name}": _known(found[name].average_precision) for name in ("positive", "negative")}
 
 

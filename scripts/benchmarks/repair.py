@@ -18,9 +18,10 @@ from core.metrics.calibration import calibration
 from core.metrics.ranking import ranking_metrics
 from core.metrics.repair import first_pairs, random_removed, repair_curve
 from core.training import choose_device
-from scripts.benchmarks.fits import Scene, head, own_suspicion, set_scene
+from scripts.benchmarks.fits import own_suspicion
 from scripts.benchmarks.rows import Row
 from scripts.benchmarks.runner import Job, Made
+from scripts.benchmarks.scene import Scene, head, set_scene
 
 METHODS = ("bce", "paper", "miracl", "calibrated")
 NOISES = ("sym20", "bal20")

@@ -6,7 +6,7 @@ from typing import Any
 
 from core.errors import ConfigError
 from core.noise.settings import HOSPITAL, SETTINGS, SEVEN
-from scripts.benchmarks.cohorts import synthetic_name
+from scripts.benchmarks.cohorts import RECORDED, synthetic_name
 from scripts.benchmarks.methods import compared
 from scripts.benchmarks.runner import Job, Place
 
@@ -75,5 +75,5 @@ def check_noises(names: Iterable[str]) -> None:
         On an unknown one.
     """
     for name in names:
-        if name not in SETTINGS:
+        if name not in SETTINGS and name != RECORDED:
             raise ConfigError(f"noise among {', '.join(SETTINGS)}", repr(name), "leave it out or spell it so")

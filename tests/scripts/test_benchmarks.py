@@ -18,12 +18,13 @@ from core.metrics.ranking import ranking_metrics
 from scripts.benchmarks import ablation, cost, detection, repair, robustness
 from scripts.benchmarks.cohorts import prepare, synthetic_name
 from scripts.benchmarks.command import rows_folder
-from scripts.benchmarks.fits import config_of, digest, precision_at_recall, run, set_scene
+from scripts.benchmarks.fits import precision_at_recall, run
 from scripts.benchmarks.machine import commit, machine
 from scripts.benchmarks.methods import METHODS
 from scripts.benchmarks.robustness import Plan, quick
 from scripts.benchmarks.rows import KEY, SCHEMAS, Row, read_rows, write_rows
 from scripts.benchmarks.runner import Job, Place
+from scripts.benchmarks.scene import config_of, digest, set_scene
 
 from .conftest import ROOT, run_miracl
 
