@@ -1,8 +1,9 @@
 """The bridge between the trainer and the store: decisions go into a run, a finished run becomes a round.
 
 A run's inputs (decisions read, parent) are fixed in its folder when it starts, so that one that was killed goes on with
-what it began with. Order at the end: the model is put in place, the round is published, the run's folder goes; killed
-anywhere, the next start carries on from what it finds.
+what it began with. Where the decisions' help is to be measured, a twin is trained without them before the round is
+published, since a round's file never changes. Order at the end: the model is put in place, the round is published, the
+run's folder goes; killed anywhere, the next start carries on from what it finds.
 """
 
 import fcntl
@@ -22,6 +23,7 @@ from audit_store.errors import WorkspaceError
 from audit_store.labels import locks as read_locks
 from audit_store.people import operator
 from audit_store.rounds import check_cohort_matches, open_round, publish_round
+from audit_store.schema import OPTIONAL_TABLES, ROUND_TABLES
 from audit_store.workspace import Workspace
 from core.cohort.store import open_cohort
 from core.config import TrainConfig
@@ -29,8 +31,10 @@ from core.errors import RunError
 from core.fileio import replacing, sync_directory
 from core.progress import Progress
 from core.training import train_round
+from scripts.did_it_help import write_comparison
 
-ROUND_TABLES = ("label", "pair", "mixture", "epoch", "evidence", "detector_score")
+NO_DECISIONS = (0, 0, "")
+NO_FLAGS = 0  # nobody reads the twin's flags, and without any it explains none
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,9 @@ def begin(store: Store, round_id: int) -> tuple[Start, pa.Table]:
 
 
 def discard(workspace: Workspace, round_id: int) -> None:
-    """Remove an unfinished run's folder."""
-    shutil.rmtree(workspace.run_folder(round_id), ignore_errors=True)
+    """Remove the folders of an unfinished run and of its twin without decisions."""
+    for folder in (workspace.twin_folder(round_id), workspace.run_folder(round_id)):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def tidy(workspace: Workspace) -> None:
@@ -118,12 +123,13 @@ def _place_model(workspace: Workspace, round_id: int, model: Path) -> None:
 def publish(store: Store, round_id: int, out: Path) -> Path:
     """Turn a run's out/ into a round file and a model folder; returns the round file."""
     workspace = store.workspace
+    optional = [name for name in OPTIONAL_TABLES if (out / f"{name}.parquet").is_file()]
     _place_model(workspace, round_id, out / "model")
     path = publish_round(
         store,
         round_id,
         out / "round.json",
-        {name: out / f"{name}.parquet" for name in ROUND_TABLES},
+        {name: out / f"{name}.parquet" for name in (*ROUND_TABLES, *optional)},
         operator(),
     )
     discard(workspace, round_id)
@@ -141,8 +147,15 @@ def run_round(
     should_stop: Callable[[], bool],
     fresh: bool = False,
     allow_changed_cohort: bool = False,
+    did_it_help: bool = False,
 ) -> int | None:
     """Train the next round and publish it; None when it was stopped (call again to go on).
+
+    Parameters
+    ----------
+    did_it_help
+        Train the same seed once more without the decisions, and keep the comparison with the round. Without decisions
+        there is nothing to compare, and nothing more is trained.
 
     Raises
     ------
@@ -160,23 +173,35 @@ def run_round(
             check_cohort_matches(workspace, open_round(workspace, parent))
         cohort = open_cohort(workspace.cohort)
         start, locks = begin(store, round_id)
-        out = train_round(
-            cohort,
-            workspace.run_folder(round_id),
-            config,
-            locks=locks,
-            round_id=round_id,
-            parent=start.parent,
-            decisions=(start.decisions_count, start.decisions_last_id, start.decisions_head),
-            seed=seed,
-            device=device,
-            budget=budget,
-            cache_dir=workspace.cache,
-            progress=progress,
-            should_stop=should_stop,
-        )
+
+        def train(folder: Path, decided: pa.Table, read: tuple[int, int, str], flags: int | None) -> Path | None:
+            return train_round(
+                cohort,
+                folder,
+                config,
+                locks=decided,
+                round_id=round_id,
+                parent=start.parent,
+                decisions=read,
+                seed=seed,
+                device=device,
+                budget=flags,
+                cache_dir=workspace.cache,
+                progress=progress,
+                should_stop=should_stop,
+            )
+
+        read = (start.decisions_count, start.decisions_last_id, start.decisions_head)
+        out = train(workspace.run_folder(round_id), locks, read, budget)
         if out is None:
             return None
+        if did_it_help and locks.num_rows:
+            progress.stage("once more without the decisions")
+            without = train(workspace.twin_folder(round_id), locks.slice(0, 0), NO_DECISIONS, NO_FLAGS)
+            if without is None:
+                return None
+            progress.stage("comparing the two")
+            write_comparison(out, without, locks, seed=seed)
         progress.stage(f"writing round {round_id}")
         publish(store, round_id, out)
         return round_id

@@ -12,6 +12,8 @@ from rich.table import Table
 from audit_store.errors import StoreError
 from core.errors import MiraclError
 from scripts.benchmark_cli import benchmark_app
+from scripts.person_cli import person_app
+from scripts.presets import DEFAULT_PRESET, preset_help
 from scripts.running import EXIT_STOPPED, console, invent, parse_settings, run_training
 
 app = typer.Typer(
@@ -23,10 +25,6 @@ app = typer.Typer(
 )
 cohort_app = typer.Typer(
     help="Build the workspace's cohort from a source.\n\nExample: miracl build-cohort eicu /data/eicu-2.0",
-    no_args_is_help=True,
-)
-person_app = typer.Typer(
-    help="Add, list and disable the people who sign in.\n\nExample: miracl person add ada --role reviewer",
     no_args_is_help=True,
 )
 app.add_typer(cohort_app, name="build-cohort")
@@ -110,7 +108,7 @@ def _show_cohort(manifest: dict[str, Any]) -> None:
 @app.command()
 def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    preset: Annotated[str, typer.Option(help="miracl, paper or released.")] = "miracl",
+    preset: Annotated[str, typer.Option(help=preset_help())] = DEFAULT_PRESET,
     size: Annotated[str, typer.Option(help="paper (hidden 128, hourly) or compact (hidden 64, two-hourly).")] = "paper",
     seed: Annotated[int, typer.Option(help="Seed of the weights, batches and dropout.")] = 30,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -122,6 +120,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any other option, as name=value; repeat as needed.")
     ] = None,
+    did_it_help: Annotated[
+        bool,
+        typer.Option(
+            "--did-it-help", help="Train the same once more without the decisions, and compare on held-out stays."
+        ),
+    ] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Discard an unfinished run and begin again.")] = False,
     allow_changed_cohort: Annotated[
         bool, typer.Option("--allow-changed-cohort", help="Go on although the cohort is not the last round's.")
@@ -141,10 +145,26 @@ def train(
         settings=_settings(settings, epochs, note_encoder),
         fresh=fresh,
         allow_changed_cohort=allow_changed_cohort,
+        did_it_help=did_it_help,
     )
     if status is None:
         raise typer.Exit(EXIT_STOPPED)
+    _say_whether_it_helped(workspace, status, did_it_help)
     console.print(f"Round {status} is ready. Review it with: miracl review --workspace {workspace}")
+
+
+def _say_whether_it_helped(workspace: Path, round_id: int, asked: bool) -> None:
+    from audit_store.rounds import open_round
+    from audit_store.workspace import open_workspace
+    from scripts.status import describe_help
+
+    if not asked:
+        return
+    round_file = open_round(open_workspace(workspace), round_id)
+    if round_file.comparison().empty:
+        console.print("Nothing to compare: no decision on a label was read, or no held-out label tells them apart.")
+    else:
+        console.print(describe_help(round_file))
 
 
 def _settings(given: list[str] | None, epochs: int | None, note_encoder: str | None) -> dict[str, Any]:
@@ -252,69 +272,6 @@ def verify(
         raise typer.Exit(1)
     current = head(store)
     console.print(f"All holds: {current.count:,} events, head {current.hash[:16] or '–'}, rounds and cohort unchanged.")
-
-
-@person_app.command("add")
-def person_add(
-    name: Annotated[str, typer.Argument(help="Account name: letters, digits, dot, dash.")],
-    role: Annotated[str, typer.Option(help="reviewer, adjudicator, steward or auditor.")] = "reviewer",
-    display_name: Annotated[str | None, typer.Option(help="Name as others see it.")] = None,
-    password_stdin: Annotated[
-        bool, typer.Option("--password-stdin", help="Read the password from standard input instead of asking.")
-    ] = False,
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """Add a person who may sign in.
-
-    Example: miracl person add ada --role reviewer --display-name "Ada L."
-    """
-    from audit_store.database import open_store
-    from audit_store.people import add_person, operator
-    from audit_store.workspace import open_workspace
-
-    store = open_store(open_workspace(workspace))
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\n")
-    else:
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    person = add_person(store, operator(), name, password, display_name=display_name, role=role)
-    console.print(f"{person.display_name} may sign in as {person.name} ({person.role}).")
-
-
-@person_app.command("list")
-def person_list(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """List the people of a workspace.
-
-    Example: miracl person list
-    """
-    from audit_store.database import open_store
-    from audit_store.people import list_people
-    from audit_store.workspace import open_workspace
-
-    people = list_people(open_store(open_workspace(workspace)))
-    if people.empty:
-        console.print("Nobody yet. Add someone with: miracl person add NAME --role reviewer")
-        return
-    table = Table("name", "shown as", "role", "active")
-    for row in people.itertuples():
-        table.add_row(str(row.name), str(row.display_name), str(row.role), "yes" if row.active else "no")
-    console.print(table)
-
-
-@person_app.command("disable")
-def person_disable(
-    name: Annotated[str, typer.Argument(help="Account name.")], workspace: WorkspaceOption = DEFAULT_WORKSPACE
-) -> None:
-    """Stop a person from signing in; what they decided stays.
-
-    Example: miracl person disable ada
-    """
-    from audit_store.database import open_store
-    from audit_store.people import disable_person, operator
-    from audit_store.workspace import open_workspace
-
-    person = disable_person(open_store(open_workspace(workspace)), operator(), name)
-    console.print(f"{person.display_name} can no longer sign in.")
 
 
 @app.command()

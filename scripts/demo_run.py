@@ -9,6 +9,7 @@ from audit_store.database import open_store
 from audit_store.errors import WorkspaceError
 from audit_store.people import add_person, find_person, operator
 from audit_store.workspace import create_workspace
+from scripts.presets import DEFAULT_PRESET
 from scripts.running import invent, run_training
 
 DEMO_NOISE = ("balanced", 0.2, None, 123)
@@ -45,5 +46,5 @@ def prepare(folder: Path, *, stays: int, epochs: int | None, seed: int, say: Cal
     say("Round 1: training …")
     settings = {} if epochs is None else {"optim.epochs": epochs}
     return run_training(
-        folder, preset="miracl", size="compact", seed=seed, device="auto", budget=None, settings=settings
+        folder, preset=DEFAULT_PRESET, size="compact", seed=seed, device="auto", budget=None, settings=settings
     )

@@ -30,7 +30,11 @@ class TrainingProgress:
         self._last_line = 0.0
 
     def __enter__(self) -> "TrainingProgress":
-        if self.console.is_terminal:
+        self._draw()
+        return self
+
+    def _draw(self) -> None:
+        if self.console.is_terminal and self._bar is None:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -42,7 +46,6 @@ class TrainingProgress:
             )
             self._bar.start()
             self._task = self._bar.add_task("preparing", total=None, detail="")
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -51,6 +54,7 @@ class TrainingProgress:
 
     def start(self, epochs: int, batches: int, done: int) -> None:
         self._epochs, self._batches = epochs, batches
+        self._draw()
         if self._bar is not None:
             self._bar.update(
                 self._task, description="epoch", total=epochs * batches, completed=done * batches, detail=""

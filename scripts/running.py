@@ -89,6 +89,7 @@ def run_training(
     settings: dict[str, Any],
     fresh: bool = False,
     allow_changed_cohort: bool = False,
+    did_it_help: bool = False,
 ) -> int | None:
     """Train and publish the next round with a progress bar; None when it was stopped."""
     # Threads that wait without spinning: on a shared machine an epoch else takes many times as long.
@@ -115,6 +116,7 @@ def run_training(
             should_stop=stop,
             fresh=fresh,
             allow_changed_cohort=allow_changed_cohort,
+            did_it_help=did_it_help,
         )
     if round_id is None:
         console.print("Stopped. The same command goes on from the last finished epoch.")
