@@ -7,13 +7,14 @@ trains one network and keeps histograms and means, never a pair: a file of some 
 
 import argparse
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from core.fileio import replacing
+from core.options import build_options
 from core.selection.difficulty import rank_within_stay
 from core.selection.dynamics import LearningDynamics, correct_predictions
 from core.traces import Traces
@@ -55,8 +56,8 @@ class Mixture:
 
     label: str
     observed_class: str
-    clean: Histogram
-    noisy: Histogram
+    right: Histogram
+    wrong: Histogram
     mean: tuple[float, float] | None
     sd: tuple[float, float] | None
     weight: tuple[float, float] | None
@@ -167,11 +168,11 @@ def _mixtures(traces: Traces, groups: dict[tuple[str, bool], np.ndarray], labels
     common = (traces.member & (traces.observed == 1)).sum(0)
     for label in np.argsort(common, kind="stable")[:RAREST]:
         for c, name in ((1, "positive"), (0, "negative")):
-            parts = [
+            right, wrong = (
                 histogram("score", name, w, score[groups[name, w][:, label], label], 0.0, 1.0) for w in (False, True)
-            ]
+            )
             if fitted.degenerate[label, c]:
-                yield Mixture(labels[label], name, *parts, None, None, None)
+                yield Mixture(labels[label], name, right, wrong, None, None, None)
                 continue
             mean, sd, weight = (
                 (float(clean[label, c]), float(noisy[label, c]))
@@ -181,7 +182,7 @@ def _mixtures(traces: Traces, groups: dict[tuple[str, bool], np.ndarray], labels
                     (fitted.weight_clean, fitted.weight_noisy),
                 )
             )
-            yield Mixture(labels[label], name, *parts, mean, sd, weight)
+            yield Mixture(labels[label], name, right, wrong, mean, sd, weight)
 
 
 def save_portrait(portrait: Portrait, folder: Path) -> Path:
@@ -205,33 +206,16 @@ def rounded(value: object) -> object:
 
 def load_portraits(folder: Path) -> list[Portrait]:
     """Every portrait of a folder, by name."""
-    return [_read(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("portrait-*.json"))]
-
-
-def _read(plain: dict[str, object]) -> Portrait:
-    def histogram_of(item: dict[str, object]) -> Histogram:
-        return Histogram(**{**item, "share": tuple(item["share"])})  # type: ignore[arg-type]
-
-    parts: dict[str, Callable[[dict[str, object]], object]] = {
-        "distributions": histogram_of,
-        "courses": lambda item: CourseOf(**{**item, "mean": tuple(item["mean"])}),  # type: ignore[arg-type]
-        "mixtures": lambda item: Mixture(  # type: ignore[arg-type]
-            **{
-                **item,
-                "clean": histogram_of(item["clean"]),  # type: ignore[arg-type]
-                "noisy": histogram_of(item["noisy"]),  # type: ignore[arg-type]
-                **{name: tuple(item[name]) if item[name] else None for name in ("mean", "sd", "weight")},  # type: ignore[arg-type]
-            }
-        ),
-    }
-    made = {name: tuple(map(read, plain[name])) for name, read in parts.items()}  # type: ignore[call-overload]
-    return Portrait(**{**plain, **made})  # type: ignore[arg-type]
+    return [
+        build_options(Portrait, json.loads(path.read_text(encoding="utf-8")), path.name)
+        for path in sorted(folder.glob("portrait-*.json"))
+    ]
 
 
 def main() -> None:
     from scripts.benchmarks.cohorts import synthetic_name
-    from scripts.benchmarks.fits import set_scene
     from scripts.benchmarks.runner import Job, Place
+    from scripts.benchmarks.scene import set_scene
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--noise", default="sym20")

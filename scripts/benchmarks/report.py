@@ -176,8 +176,8 @@ def ablation_markdown(rows: Sequence[Row]) -> str:
             where = [n for n in noises if any(answered(row.get(found)) for row in mine if row["noise"] == n)]
             if where:
                 parts += [
-                    f"**Average precision of wrong labels among pairs recorded {told}** by the variant's own order, macro "
-                    "over labels.",
+                    f"**Average precision of wrong labels among pairs recorded {told}** by the variant's own order, "
+                    "macro over labels.",
                     _grid(mine, names, where, found, bold=True, title=_variant),
                 ]
         return [*parts, *_labels(mine, names, noises, _variant)]

@@ -21,6 +21,26 @@ from scripts.benchmarks.tables import (
     sections,
 )
 
+NAMES = {
+    "miracl_score": "MIRACL's score",
+    "error_probability": "P(label wrong)",
+    "loss": "loss, mean",
+    "loss_last": "loss, last epoch",
+    "cnlcu_s": "CNLCU-S",
+    "aum": "AUM",
+    "linc": "LiNC",
+    "mild": "MILD",
+    "el2n": "EL2N",
+    "grand": "GraNd, last layer",
+    "data_maps": "DataMaps",
+    "data_iq": "Data-IQ",
+    "confident_learning": "confident learning (out of fold)",
+    "neighbours": "nearest patients",
+    "visits": "other visits",
+    "regression": "regression, |label − P|",
+}
+"""Detectors as the tables spell them."""
+
 
 def detection_markdown(rows: Sequence[Row]) -> str:
     """Every detector under every noise, by observed class."""
@@ -72,7 +92,7 @@ def _detectors(named: dict[str, list[Row]], observed_class: str, measure: str) -
 
 def detector_title(method: str, detector: str) -> str:
     """A detector, and whose network it read: the plain one's goes unsaid."""
-    words = detector.replace("_", " ")
+    words = NAMES.get(detector, detector.replace("_", " "))
     return words if method in (BASE, detector) else f"{words} ({method_title(method)})"
 
 

@@ -1,0 +1,188 @@
+"""`core/RESULTS.md`, written whole from the raw rows, and the short tables of the README.
+
+    python -m scripts.benchmarks.results --rows scripts/benchmarks/rows
+
+Both are made of rows alone, so that they can be written again wherever the rows are. The README's part stands between
+two marks and is replaced; the rest of it is left as it is.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from core.errors import RunError
+from core.fileio import replacing
+from core.noise.settings import SEVEN
+from scripts.benchmarks.figures import write_figures
+from scripts.benchmarks.machine import ROOT, commit
+from scripts.benchmarks.measures import measures, measures_markdown
+from scripts.benchmarks.portrait import load_portraits
+from scripts.benchmarks.report import ablation_markdown, cost_markdown, robustness_markdown
+from scripts.benchmarks.report_finding import detection_markdown, detector_title, repair_markdown
+from scripts.benchmarks.rows import SCHEMAS, Row, read_rows
+from scripts.benchmarks.standing import BEST_EPOCH, DEFAULT, best_of, gap_closed, of, rivals_of, with_best_epoch
+from scripts.benchmarks.tables import (
+    Course,
+    average,
+    bold_if,
+    by_seed,
+    courses,
+    figure,
+    grouped,
+    markdown_table,
+    method_title,
+    noise_title,
+)
+
+WRITERS = {
+    "robustness": ("Robustness", robustness_markdown),
+    "detection": ("Detection", detection_markdown),
+    "ablation": ("Ablation", ablation_markdown),
+    "repair": ("Repair", repair_markdown),
+    "cost": ("Cost", cost_markdown),
+}
+READABLE = 0o644
+"""Documents of the tree, unlike what holds patients, are for everyone."""
+
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+SHORT = ("bce", "bce_regularised", "gce", "linc", "paper", "miracl", DEFAULT, "regression", BEST_EPOCH)
+"""Methods of the README's table; the best of the rest joins them."""
+
+PREFACE = """\
+Written by `python -m scripts.benchmarks.results` from the raw rows in `scripts/benchmarks/rows` (Parquet); what made
+the rows stands under each table. Each table is one command: `miracl benchmark {verbs}`. Runs that are finished are not
+run again; `--device cuda` runs them on a GPU.
+
+Means over seeds ± standard deviation (ddof 1). A seed names the patients, the noise draw and the weights, and is the
+same for every method. Noise (ρ₊, ρ₋): share of positives lost, of negatives switched on; it is planted in training
+stays alone. The last epoch is reported; nothing stops early and no test label chooses anything, except in the rows
+marked †. "(k)" behind a figure: k runs, fewer than the others have."""
+
+
+def read_tables(folder: Path) -> dict[str, list[Row]]:
+    """Every table's rows."""
+    return {name: read_rows(folder, name) for name in SCHEMAS}
+
+
+def results_markdown(tables: Mapping[str, Sequence[Row]], figures: Sequence[str] = ()) -> str:
+    """All tables, measures first."""
+    present = [name for name in WRITERS if tables.get(name)]
+    parts = ["# Results", PREFACE.format(verbs="|".join(present)), f"Written at commit `{commit()}`."]
+    for course in courses(tables.get("robustness", [])):
+        if not course.recorded and course.epochs == FULL_EPOCHS:
+            parts += [
+                f"## Measures: {course.title}",
+                measures_markdown(measures(tables, course.cohort, course.size)),
+            ]
+    for name in present:
+        title, write = WRITERS[name]
+        parts += [f"## {title}", f"`miracl benchmark {name}`", write(list(tables[name]))]
+    if figures:
+        parts += ["## Figures", *(f"![{Path(path).stem.replace('_', ' ')}]({path})" for path in figures)]
+    return "\n\n".join(parts) + "\n"
+
+
+FULL_EPOCHS = 30
+"""Measures are told of runs of the paper's length; shorter ones only show that everything runs."""
+
+
+def short_tables(tables: Mapping[str, Sequence[Row]], default: str = DEFAULT) -> str:
+    """The README's tables: test mAP under the seven, and who finds the wrong labels, on the cohort of known truth."""
+    parts = []
+    found = {c: rows for c, rows in courses(tables.get("robustness", [])).items() if c.epochs == FULL_EPOCHS}
+    for course, rows in list(found.items())[:1]:
+        parts += _short_robustness(course, with_best_epoch(rows), default)
+        same = courses(tables.get("detection", [])).get(course, [])
+        parts += _short_detection(same, default)
+    return "\n\n".join(parts)
+
+
+def _short_robustness(course: Course, rows: list[Row], default: str) -> list[str]:
+    noises = [n for n in ("clean", *SEVEN) if any(r["noise"] == n for r in rows)]
+    listed = [m for m in SHORT if any(r["method"] == m for r in rows)]
+    rest = [m for m in rivals_of(rows, default) if m not in listed]
+    best_rest = [m for n in noises if (m := best_of(rows, rest, n)) is not None]
+    if best_rest:
+        listed.insert(1, max(dict.fromkeys(best_rest), key=best_rest.count))
+    tops = {n: best_of(rows, [m for m in listed if m != BEST_EPOCH], n) for n in noises}
+    lines = []
+    for method in listed:
+        means = {n: average([*by_seed(of(rows, method, n), "map").values()]) for n in noises}
+        title = "BCE at its best epoch, an oracle" if method == BEST_EPOCH else method_title(method)
+        lines.append([title, *(bold_if(figure(means[n]), tops[n] == method) for n in noises)])
+    chance = average([r["chance"] for r in rows if r["chance"] is not None])
+    closed = [
+        f"{noise_title(n)} {figure(share, 2)}" for n in noises if (share := gap_closed(rows, default, n)) == share
+        and n != "clean"
+    ]  # fmt: skip
+    seeds = len({r["seed"] for r in rows if r["method"] == default})
+    told = f"Test mAP on clean labels, last epoch, mean of {seeds} seeds ({course.title}); chance {figure(chance)}."
+    gap = f"Share of the gap between training on noisy and on clean labels that it closes: {', '.join(closed)}."
+    return [told, markdown_table(["method", *map(noise_title, noises)], lines), *([gap] if closed else [])]
+
+
+def _short_detection(rows: list[Row], default: str) -> list[str]:
+    settings = [n for n in ("sym20", "bal20", "stay", "source") if any(r["noise"] == n for r in rows)]
+    lines = []
+    named = grouped(rows, lambda r: (r["method"], r["detector"]))
+    for (method, detector), mine in named.items():
+        if method != "bce" and (method, detector) != (default, "error_probability"):
+            continue
+        cells = [
+            figure(average([*by_seed([r for r in mine if (r["noise"], r["observed_class"]) == (n, c)],
+                                     "average_precision").values()]))
+            for n in settings
+            for c in ("positive", "negative")
+        ]  # fmt: skip
+        lines.append([detector_title(method, detector), *cells])
+    if not lines:
+        return []
+    head = ["detector", *(f"{noise_title(n)}, {c}" for n in settings for c in ("present", "absent"))]
+    return ["Average precision of wrong labels, by what was recorded, macro over labels.", markdown_table(head, lines)]
+
+
+def put_in_readme(text: str, readme: Path) -> None:
+    """Replace what stands between the two marks.
+
+    Raises
+    ------
+    RunError
+        When the marks are not there, once each and in order.
+    """
+    whole = readme.read_text(encoding="utf-8")
+    if whole.count(BEGIN) != 1 or whole.count(END) != 1 or whole.index(BEGIN) > whole.index(END):
+        raise RunError(
+            f"{readme.name} with {BEGIN} and {END}", "them missing or twice", "put each on a line of its own"
+        )
+    before, after = whole.split(BEGIN)[0], whole.split(END)[1]
+    with replacing(readme) as path:
+        path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    os.chmod(readme, READABLE)
+
+
+def write_results(rows: Path, out: Path, figures: Path | None = None, readme: Path | None = None) -> Path:
+    """Write `out` from the rows of a folder; figures and the README's tables too where they are asked for."""
+    tables = read_tables(rows)
+    drawn = write_figures(tables, figures, load_portraits(rows)) if figures is not None else []
+    links = [Path(os.path.relpath(path, out.parent)).as_posix() for path in drawn]
+    with replacing(out) as path:
+        path.write_text(results_markdown(tables, links), encoding="utf-8")
+    os.chmod(out, READABLE)
+    if readme is not None:
+        put_in_readme(short_tables(tables), readme)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=Path, default=ROOT / "scripts" / "benchmarks" / "rows")
+    parser.add_argument("--out", type=Path, default=ROOT / "core" / "RESULTS.md")
+    parser.add_argument("--figures", type=Path, default=None, help="folder for the figures; none without it")
+    parser.add_argument("--readme", type=Path, default=None, help="README whose marked part is replaced")
+    given = parser.parse_args()
+    print(write_results(given.rows, given.out, given.figures, given.readme))
+
+
+if __name__ == "__main__":
+    main()

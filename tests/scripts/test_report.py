@@ -1,0 +1,297 @@
+"""The benchmark's tables against figures worked out by hand from invented rows."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from core.errors import RunError
+from core.metrics.compare import paired_test, welch_test
+from core.noise.settings import HOSPITAL, SEVEN
+from scripts.benchmarks.measures import measures
+from scripts.benchmarks.report import ablation_markdown, cost_markdown, robustness_markdown
+from scripts.benchmarks.report_finding import detection_markdown, repair_markdown
+from scripts.benchmarks.results import BEGIN, END, put_in_readme, results_markdown, short_tables, write_results
+from scripts.benchmarks.rows import write_rows
+from scripts.benchmarks.standing import behind, gap_closed, patient_interval, standings, with_best_epoch
+from scripts.benchmarks.tables import courses, figure, p_value, plus_minus
+from tests.scripts.benchmark_rows import row, runs
+
+CLEAN, NOISY = [0.50, 0.52], [0.40, 0.42]
+
+
+def a_table():
+    return [
+        *runs("bce", "clean", CLEAN, map_best=0.53),
+        *runs("bce", "sym20", NOISY, map_best=0.45),
+        *runs("gce", "sym20", [0.41, 0.43]),
+        *runs("calibrated", "sym20", [0.46, 0.49], accuracy_before=0.8, accuracy_after=0.79),
+        *runs("regression", "sym20", [0.47, 0.48]),
+    ]
+
+
+def cells(markdown, first):
+    """Cells of the first line whose first cell this is."""
+    line = next(line for line in markdown.splitlines() if line.startswith(f"| {first} |"))
+    return [cell.strip() for cell in line.strip("|").split("|")][1:]
+
+
+def test_figures_are_spelled_without_a_leading_zero_and_never_rounded_to_nothing():
+    assert [figure(0.4231), figure(-0.05, 2), figure(1.0, 2), figure(-0.0001), figure(None), figure(float("nan"))] == [
+        ".423", "−.05", "1.00", ".000", "–", "–",
+    ]  # fmt: skip
+    assert [p_value(p) for p in (0.5, 0.0312, 0.00123, 2.1e-7, 0.0, float("nan"))] == [
+        ".50", ".031", ".0012", "2.1e-07", "< 1e-300", "–",
+    ]  # fmt: skip
+
+
+def test_a_cell_says_mean_and_deviation_and_how_many_runs_where_some_are_missing():
+    assert plus_minus([0.4, 0.42]) == ".410 ± .014"
+    assert plus_minus([0.4]) == ".400"
+    assert plus_minus([]) == "–"
+    assert plus_minus([0.4], runs=3) == ".400 (1)"
+    assert plus_minus([0.4, 0.42], runs=2) == ".410 ± .014"
+
+
+def test_the_share_of_the_gap_is_the_share_of_what_noise_cost_the_backbone():
+    rows = a_table()
+    # .475 - .41 of .51 - .41
+    assert gap_closed(rows, "calibrated", "sym20") == pytest.approx(0.65)
+    assert gap_closed(rows, "bce", "sym20") == 0
+    assert math.isnan(gap_closed(rows, "calibrated", "fp20"))
+    assert math.isnan(gap_closed([r for r in rows if r["noise"] != "clean"], "calibrated", "sym20"))
+    no_gap = [
+        *runs("bce", "clean", [0.5, 0.5]),
+        *runs("bce", "sym20", [0.499, 0.498]),
+        *runs("gce", "sym20", [0.5, 0.5]),
+    ]
+    assert math.isnan(gap_closed(no_gap, "gce", "sym20"))
+
+
+def test_the_gap_is_measured_on_seeds_that_all_three_have():
+    rows = [*a_table(), *runs("calibrated", "sym20", [0.0] * 3)[2:]]
+    assert gap_closed(rows, "calibrated", "sym20") == pytest.approx(0.65)
+
+
+def test_robustness_shows_means_the_oracle_apart_chance_and_the_gap():
+    text = robustness_markdown(a_table())
+    assert "### Synthetic cohort, 4,000 stays, compact size, 30 epochs" in text
+    assert cells(text, "BCE (FlexCare backbone)")[:2] == ["**.510 ± .014**", ".410 ± .014"]
+    assert cells(text, "MIRACL Audit, calibrated")[:2] == ["–", "**.475 ± .021**"]
+    assert cells(text, "BCE at its best epoch †") == [".530 ± .000", ".450 ± .000"]
+    assert cells(text, "chance (mean prevalence)") == [".180", ".180"]
+    gap = text[text.index("Share of the gap") :]
+    assert cells(gap, "GCE") == [".10"]
+    assert "10 runs; seeds 0, 1; CPU (A processor; torch 2.13.0" in text
+    assert "***" not in text  # bold alone: no stars for p values
+
+
+def test_an_oracle_is_neither_in_bold_nor_a_rival():
+    rows = a_table()
+    for each in rows:
+        each["map_best"] = 0.9
+    text = robustness_markdown(rows)
+    assert cells(text, "BCE at its best epoch †")[1] == ".900 ± .000"
+    assert "bce_best_epoch" not in text
+    (held,) = standings(with_best_epoch(rows), "calibrated", ["bce", "gce"], ["sym20"])
+    assert held.rival == "gce"
+
+
+def test_the_second_best_is_tested_welch_and_paired_with_holm():
+    rows = [
+        *a_table(),
+        *runs("calibrated", "fp20", [0.45, 0.47, 0.46]),
+        *runs("bce", "fp20", [0.44, 0.455, 0.455]),
+        *runs("gce", "fp20", [0.3, 0.3, 0.3]),
+    ]
+    first, second = standings(rows, "calibrated", ["bce", "gce"], ["sym20", "fp20"])
+    assert (first.rival, second.rival) == ("gce", "bce")
+    assert first.welch == welch_test([0.46, 0.49], [0.41, 0.43])
+    assert second.paired == paired_test([0.45, 0.47, 0.46], [0.44, 0.455, 0.455])
+    low, high = sorted([first.welch.p, second.welch.p])
+    assert sorted([first.welch_holm, second.welch_holm]) == pytest.approx([2 * low, max(2 * low, high)])
+    text = robustness_markdown(rows)
+    tests = text[text.index("against the best of the other networks") :]
+    assert cells(tests, "symmetric .2")[:3] == ["GCE", ".0550", p_value(first.welch.p)]
+    against = text[text.index("against logistic regression") :]
+    assert cells(against, "symmetric .2")[:2] == ["logistic regression", ".0000"]
+
+
+def test_behind_names_whom_it_is_significantly_behind():
+    rows = [*runs("calibrated", "sym20", [0.40, 0.41, 0.40, 0.41]), *runs("gce", "sym20", [0.45, 0.46, 0.46, 0.46])]
+    assert behind(rows, "calibrated", ["gce"], ["sym20"], 0.05) == ["sym20: gce"]
+    assert behind(rows, "gce", ["calibrated"], ["sym20"], 0.05) == []
+
+
+def test_intervals_over_patients_pair_replicates_of_one_seed():
+    draws = np.linspace(0.3, 0.5, 200)
+    mine = [row(method="calibrated", seed=s, map=0.4, bootstrap=(draws + 0.01 * s).tolist()) for s in range(2)]
+    theirs = [row(method="bce", seed=s, map=0.4, bootstrap=(draws - 0.02 + 0.01 * s).tolist()) for s in range(2)]
+    assert patient_interval(mine, theirs) == pytest.approx((0.02, 0.02))
+    assert patient_interval(mine) == pytest.approx((0.305 + 0.005, 0.495 + 0.005))
+    assert all(map(math.isnan, patient_interval([row(map=0.4)])))
+
+
+def test_a_correction_that_leaves_fewer_right_labels_is_marked():
+    text = robustness_markdown(a_table())
+    labels = text[text.index("Right labels") :]
+    assert cells(labels, "as recorded")[-1] == ".8000"
+    assert cells(labels, "MIRACL Audit, calibrated")[-1] == ".7900 ↓2"
+
+
+def test_rows_that_do_not_compare_stand_in_tables_of_their_own_and_old_versions_in_none():
+    rows = [*a_table(), row(cohort="eicu-demo", map=0.3, chance=0.1), row(epochs=5, map=0.2), row(version="0", map=0.9)]
+    found = courses(rows)
+    assert [(c.cohort, c.epochs, len(r)) for c, r in found.items()] == [
+        ("synthetic-4000", 30, 10), ("synthetic-4000", 5, 1), ("eicu-demo", 30, 1),
+    ]  # fmt: skip
+    assert "recorded labels, themselves noisy" in robustness_markdown(rows)
+
+
+def test_methods_near_chance_and_rows_of_other_options_are_told():
+    rows = [
+        *a_table(),
+        *runs("focal", "sym20", [0.19, 0.2]),
+        row(method="gce", seed=2, map=0.42, chance=0.18, options="0b"),
+    ]
+    text = robustness_markdown(rows)
+    assert "Less than .1 above chance: Focal: symmetric .2." in text
+    assert "other options than others of the same method: gce" in text
+
+
+def detections(method, detector, noise, precision, observed_class="positive", n_wrong=10, **given):
+    return [
+        row("detection", method=method, detector=detector, noise=noise, observed_class=observed_class, n=50,
+            n_wrong=n_wrong, average_precision=value, seed=seed, **given)
+        for seed, value in enumerate(precision)
+    ]  # fmt: skip
+
+
+def test_detection_is_told_by_observed_class_and_leaves_out_noise_without_errors():
+    rows = [
+        *detections("bce", "aum", "sym20", [0.5, 0.6]),
+        *detections("calibrated", "error_probability", "sym20", [0.7, 0.8]),
+        *detections("bce", "aum", "fn20", [None, None], n_wrong=0),
+        *detections("bce", "aum", "fn20", [0.2, 0.3], observed_class="negative"),
+    ]
+    text = detection_markdown(rows)
+    present, absent = text.split("recorded absent")
+    assert cells(present, "AUM") == [".550 ± .071"]
+    assert cells(present, "P(label wrong) (MIRACL Audit, calibrated)") == ["**.750 ± .071**"]
+    assert cells(absent, "AUM") == ["**.250 ± .071**"]
+    assert "(.2, 0)" not in present
+
+
+def test_repair_is_told_per_hundred_reviews_and_beside_random_order():
+    points = [
+        ("method", 500, 400, True),
+        ("loss", 500, 300, False),
+        ("random", 500, 100, False),
+        ("method", 0, 0, True),
+    ]
+    rows = [
+        row("repair", method="calibrated", order=order, reviewed=k, repaired=float(n), wrong_before=2000, pairs=10_000,
+            map=0.4 if again else None, retrained=again, wrong_after=1500 if again else None)
+        for order, k, n, again in points
+    ]  # fmt: skip
+    text = repair_markdown(rows)
+    assert "order 20.0 errors are removed per 100 reviews" in text
+    lines = [line for line in text.splitlines() if line.startswith("| MIRACL Audit")]
+    assert len(lines) == 3
+    assert "| method | 500 | 80.0 | 4.00 | .400 |" in lines[1]
+    assert lines[1].endswith("| .1500 |")
+    assert "| loss | 500 | 60.0 | 3.00 |" in lines[2]
+
+
+def test_cost_is_a_median_ratio_to_the_backbone():
+    rows = [
+        row("cost", method="miracl", repeat=k, seconds_per_epoch=1.2, ratio=ratio, own_share=0.015, peak_mib=1234.5)
+        for k, ratio in enumerate((1.1, 1.3, 1.15))
+    ]
+    assert cells(cost_markdown(rows), "MIRACL, class-oriented") == ["1.20", "1.15", "1.10–1.30", "1.5 %", "1,234"]
+
+
+def test_ablation_spells_its_variants():
+    rows = [row("ablation", method="full", map=0.44), row("ablation", method="baseline", map=0.4)]
+    text = ablation_markdown(rows)
+    assert cells(text, "full (class-oriented)") == ["**.440**"]
+    assert text.index("backbone alone") < text.index("full (class-oriented)")
+
+
+def test_measures_are_met_not_met_or_not_measured():
+    rows = [
+        *a_table(),
+        *runs("calibrated", "clean", [0.5, 0.5], accuracy_before=1.0, accuracy_after=0.99),
+    ]
+    found = {m.asked: m for m in measures({"robustness": rows}, "synthetic-4000", "compact")}
+    gap = found["gap closed, symmetric .2: at least .50"]
+    assert (gap.came, gap.met) == (".650", True)
+    assert found["gap closed, symmetric .4: at least .25"].met is None
+    harm = found["no fewer right labels after correction: twelve settings, every seed"]
+    assert (harm.met, harm.came.startswith("least change −.0100")) == (False, True)
+    assert all(m.met is None for m in measures({}, "synthetic-4000", "compact"))
+
+
+def test_a_count_of_settings_is_met_or_lost_before_all_are_measured():
+    ahead = [r for n in SEVEN[:5] for r in (*runs("calibrated", n, [0.5, 0.5]), *runs("bce", n, [0.4, 0.4]))]
+    asked = "ahead of every other network, in 5 of seven"
+
+    def verdict(rows):
+        return next(m.met for m in measures({"robustness": rows}, "synthetic-4000", "compact") if m.asked == asked)
+
+    assert verdict(ahead) is True
+    assert verdict(ahead[:16]) is None
+    assert verdict([{**r, "map": 0.45} for r in ahead]) is False
+
+
+def test_detection_is_held_in_each_class_that_has_errors():
+    rows = []
+    for noise in (*SEVEN, *HOSPITAL):
+        classes = {"fp": ("positive",), "fn": ("negative",)}.get(noise[:2], ("positive", "negative"))
+        for name in classes:
+            own = 0.4 if (noise, name) == ("sym40", "negative") else 0.7
+            rows += detections("calibrated", "error_probability", noise, [own], name, auroc=0.81)
+            rows += detections("bce", "aum", noise, [0.6], name)
+    seven, four = (
+        m for m in measures({"detection": rows}, "synthetic-4000", "compact") if m.asked.startswith("highest average")
+    )
+    assert (seven.came, seven.met) == ("6 of 7; not in symmetric .4", True)
+    assert (four.came, four.met) == ("4 of 4", True)
+
+
+def test_results_are_written_whole_with_measures_figures_and_the_commands(tmp_path):
+    tables = {"robustness": a_table(), "detection": detections("bce", "aum", "sym20", [0.5])}
+    text = results_markdown(tables, ["figures/map_by_epoch.svg"])
+    assert text.startswith("# Results\n")
+    for part in ("## Measures: synthetic cohort", "`miracl benchmark robustness`", "`miracl benchmark detection`",
+                 "![map by epoch](figures/map_by_epoch.svg)", "Written at commit"):  # fmt: skip
+        assert part in text
+    assert "## Repair" not in text
+    write_rows(tmp_path / "rows", tables)
+    out = write_results(tmp_path / "rows", tmp_path / "RESULTS.md")
+    assert out.read_text(encoding="utf-8").startswith("# Results\n")
+    assert out.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_readme_keeps_all_but_what_stands_between_the_marks(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
+    put_in_readme(short_tables({"robustness": a_table()}), readme)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"before\n{BEGIN}\n\nTest mAP on clean labels, last epoch, mean of 2 seeds")
+    assert text.endswith(f"\n\n{END}\nafter\n")
+    assert "old" not in text.replace("bold", "")
+    assert cells(text, "MIRACL Audit, calibrated") == ["–", "**.475**"]
+    assert "symmetric .2 .65" in text
+    readme.write_text("no marks", encoding="utf-8")
+    with pytest.raises(RunError, match="missing or twice"):
+        put_in_readme("x", readme)
+
+
+def test_nothing_measured_makes_no_table_and_no_error():
+    for write in (robustness_markdown, detection_markdown, ablation_markdown, repair_markdown, cost_markdown):
+        assert write([]) == ""
+    assert short_tables({}) == ""
+    assert results_markdown({}).startswith("# Results")
