@@ -83,6 +83,16 @@ _RUN = {
 SCHEMAS: Mapping[str, pa.Schema] = {
     "robustness": pa.schema(list(_RUN.items())),
     "ablation": pa.schema(list(_RUN.items())),
+    "sources": pa.schema(
+        list(
+            {
+                **_RUN,
+                "source_names": pa.list_(pa.string()),
+                "source_accuracy": _FLOATS,
+                "source_weight": _FLOATS,
+            }.items()
+        )
+    ),
     "detection": pa.schema(
         list(
             {
