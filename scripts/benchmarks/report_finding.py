@@ -44,7 +44,7 @@ NAMES = {
 
 def detection_markdown(rows: Sequence[Row]) -> str:
     """Every detector under every noise, by observed class."""
-    return sections(rows, lambda _course, mine: _detection(mine))
+    return sections(rows, lambda course, mine: [f"Held against {course.against}.", *_detection(mine)])
 
 
 def _detection(rows: list[Row]) -> list[str]:

@@ -21,6 +21,7 @@ from scripts.benchmarks.portrait import load_portraits
 from scripts.benchmarks.report import ablation_markdown, cost_markdown, robustness_markdown
 from scripts.benchmarks.report_finding import detection_markdown, detector_title, repair_markdown
 from scripts.benchmarks.rows import SCHEMAS, Row, read_rows
+from scripts.benchmarks.sources import markdown as sources_markdown
 from scripts.benchmarks.standing import BEST_EPOCH, DEFAULT, best_of, gap_closed, of, rivals_of, with_best_epoch
 from scripts.benchmarks.tables import (
     Course,
@@ -40,6 +41,7 @@ WRITERS = {
     "detection": ("Detection", detection_markdown),
     "ablation": ("Ablation", ablation_markdown),
     "repair": ("Repair", repair_markdown),
+    "sources": ("Several label sources", sources_markdown),
     "cost": ("Cost", cost_markdown),
 }
 READABLE = 0o644

@@ -17,6 +17,15 @@ NONE = "–"
 
 VERSIONS = {name: method.version for name, method in METHODS.items()}
 
+NATURAL = {"recorded": "as recorded"}
+"""Noise that nobody planted."""
+
+COHORTS = {
+    "eicu-demo": "eICU demo, noise planted in recorded labels",
+    "eicu-history": "eICU demo, four lifelong illnesses",
+}
+AGAINST = {"eicu-demo": "recorded labels, themselves noisy", "eicu-history": "charted past histories"}
+
 ORDER = ("clean", *SEVEN, "bal40", *HOSPITAL)
 """Noises from left to right; others follow as they come."""
 
@@ -33,12 +42,17 @@ class Course:
     def title(self) -> str:
         """As a heading spells it."""
         name, _, stays = self.cohort.rpartition("-")
-        what = f"synthetic cohort, {int(stays):,} stays" if name == "synthetic" and stays.isdigit() else self.cohort
-        return f"{what}, {self.size} size, {self.epochs} epochs"
+        known = f"synthetic cohort, {int(stays):,} stays" if name == "synthetic" and stays.isdigit() else self.cohort
+        return f"{COHORTS.get(self.cohort, known)}, {self.size} size, {self.epochs} epochs"
+
+    @property
+    def against(self) -> str:
+        """What predictions and flags are scored against."""
+        return AGAINST.get(self.cohort, "clean labels")
 
     @property
     def recorded(self) -> bool:
-        """Whether test labels are recorded ones, themselves noisy, and not the truth."""
+        """Whether the truth is not known, as it is of invented patients alone."""
         return not self.cohort.startswith("synthetic")
 
 
@@ -59,7 +73,7 @@ def noises_of(rows: Iterable[Row]) -> list[str]:
 
 def noise_title(name: str) -> str:
     """A noise as the tables spell it."""
-    return SETTINGS[name].title if name in SETTINGS else name
+    return SETTINGS[name].title if name in SETTINGS else NATURAL.get(name, name)
 
 
 def method_title(name: str) -> str:
