@@ -62,8 +62,8 @@ def robustness_markdown(rows: Sequence[Row], default: str = DEFAULT) -> str:
 def _robustness(course: Course, rows: list[Row], default: str) -> list[str]:
     noises, methods = noises_of(rows), _methods(rows)
     parts = [
-        f"**Test mAP against {course.against}, last epoch.** Bold: the highest mean of a method that could be used; † an "
-        "oracle, which could not: it picks its epoch on the test labels.",
+        f"**Test mAP against {course.against}, last epoch.** Bold: the highest mean of a method that could be used; † "
+        "an oracle, which could not: it picks its epoch on the test labels.",
         _grid(rows, methods, noises, "map", bold=True, below=[_chance(rows, noises)]),
         *_near_chance(rows, noises),
     ]
