@@ -10,21 +10,26 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from core.calibrated.config import CalibratedConfig
 from core.cohort.tensors import TensorConfig
 from core.correction.cooccurrence import FilterConfig
 from core.correction.relabel import CorrectionConfig
 from core.errors import ConfigError
+from core.methods.options import REGULARISED, MethodConfig
 from core.options import build_options, check_options, sourced
 from core.peer.regression import PeerConfig
 from core.selection.difficulty import SelectionConfig
 from core.selection.mixture import MixtureConfig
 
 __all__ = [
+    "COMPARISONS",
+    "JUDGING",
     "PRESETS",
     "SIZES",
     "CorrectionConfig",
     "FilterConfig",
     "LossConfig",
+    "MethodConfig",
     "MixtureConfig",
     "ModelConfig",
     "OptimConfig",
@@ -35,7 +40,21 @@ __all__ = [
     "make_config",
 ]
 
-PRESETS = ("released", "paper", "miracl")
+JUDGING = ("released", "paper", "miracl", "calibrated")
+"""Presets that judge labels: columns of table A.11, and the calibrated posterior (methods.md G.2)."""
+COMPARISONS = (
+    "bce", "bce_regularised", "focal", "asl", "gce", "mllsc", "multit", "medfuse", "m3care", "linc", "dfd",
+    "attention_on_label", "majority", "mean_of_sources", "dawid_skene",
+)  # fmt: skip
+"""Presets that stand beside them for comparison (methods.md C)."""
+PRESETS = JUDGING + COMPARISONS
+CALIBRATED: dict[str, Any] = {
+    "method.name": "calibrated",
+    "loss.heads": "off",
+    "loss.contrast": "off",
+    "optim.scheduler": "cosine30",
+}
+"""What the calibrated preset changes beside its own options; core/DECISIONS.md says what each was worth."""
 SIZES = ("paper", "compact")
 
 
@@ -139,6 +158,8 @@ class OptimConfig:
         Adam's rate in epoch 1 and its course over the epochs (`core.schedules.learning_rate`).
     weight_decay, decay_from
         Coupled L2, and whether from epoch t_warm + 1 or from the first.
+    average
+        Weight of the past, per step, in the running average of weights that scores test stays; 0: the last weights.
     beta_origin, beta_final
         β's course (`core.schedules.beta`).
     record
@@ -158,6 +179,7 @@ class OptimConfig:
     )
     weight_decay: float = sourced(1e-5, "paper A.5.1, code", 0, 10)
     decay_from: Literal["correction", "first"] = sourced("correction", "paper A.5.1, code")
+    average: float = sourced(0.0, "ours: running average of weights for scoring; neither source has it", 0, 0.99999)
     beta_origin: Literal["global", "correction_start"] = sourced("global", "A.11 row 24: code global")
     beta_final: float = sourced(0.5, "paper Eq. 11", 0, 1)
     record: Literal["train", "eval"] = sourced("train", "A.11 row 7: code train")
@@ -200,25 +222,6 @@ class ReviewConfig:
 
 
 @dataclass(frozen=True)
-class MethodConfig:
-    """Which method trains, and the options of those that have their own.
-
-    Parameters
-    ----------
-    name
-        As `core.methods.registry.METHODS` has it.
-    auxiliary
-        A comparison method gets the modality heads' losses and the contrast too (methods.md C: it does not).
-    """
-
-    name: str = sourced("miracl", "ours")
-    auxiliary: bool = sourced(False, "methods.md C, shared rule 3")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """A whole training run; `make_config` puts one together.
 
@@ -234,6 +237,7 @@ class TrainConfig:
     size: str = "paper"
     method: MethodConfig = field(default_factory=MethodConfig)
     peer: PeerConfig = field(default_factory=PeerConfig)
+    calibrated: CalibratedConfig = field(default_factory=CalibratedConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -295,7 +299,8 @@ def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -
     Parameters
     ----------
     preset
-        ``released`` (the public code), ``paper`` (its text) or ``miracl`` (ours): the columns of table A.11.
+        ``released`` (the public code), ``paper`` (its text) or ``miracl`` (class-oriented): the columns of table
+        A.11; ``calibrated``, ours; or a comparison method by its name.
     size
         ``paper`` (hidden 128, 1-h steps, four fusion layers) or ``compact`` (hidden 64, 2-h steps, one).
     overrides
@@ -309,12 +314,13 @@ def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -
     for value, known, what in ((preset, PRESETS, "preset"), (size, SIZES, "size")):
         if value not in known:
             raise ConfigError(f"{what} among {', '.join(known)}", repr(value), "choose one of them")
+    judged = preset if preset in ("released", "paper") else "miracl"
     config = TrainConfig(
         preset=preset,
         size=size,
-        selection=SelectionConfig.preset(preset),
-        mixture=MixtureConfig.preset(preset),
-        correction=CorrectionConfig.preset(preset),
+        selection=SelectionConfig.preset(judged),
+        mixture=MixtureConfig.preset(judged),
+        correction=CorrectionConfig.preset(judged),
     )
     if preset == "released":
         config = replace(
@@ -337,7 +343,7 @@ def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -
             tensors=replace(config.tensors, series=series),
         )
     data = config.to_dict()
-    for name, value in overrides.items():
+    for name, value in {**_changes(preset), **overrides}.items():
         *groups, leaf = name.split(".")
         place: Any = data
         for group in groups:
@@ -348,3 +354,12 @@ def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -
             )
         place[leaf] = value
     return TrainConfig.from_dict(data)
+
+
+def _changes(preset: str) -> dict[str, Any]:
+    """What a preset beyond the columns of A.11 changes."""
+    if preset == "calibrated":
+        return CALIBRATED
+    if preset == "bce_regularised":
+        return {"method.name": "bce", **REGULARISED}
+    return {"method.name": preset} if preset in COMPARISONS else {}

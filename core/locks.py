@@ -97,6 +97,15 @@ def lay_on_pairs(packed: PackedCohort, locks: pa.Table | None) -> Pairs:
     return Pairs(observed, known, base, stated, locked, training, member)
 
 
+def unreviewed(pairs: Pairs) -> Pairs:
+    """Give the pairs as they were before anyone decided."""
+    observed = pairs.observed
+    return Pairs(
+        observed, observed, observed.astype(np.float32), pairs.stated, np.zeros_like(pairs.locked), pairs.training,
+        pairs.stated & pairs.training[:, None],
+    )  # fmt: skip
+
+
 def _checked(locks: pa.Table) -> pa.Table:
     absent = [name for name in COLUMNS if name not in locks.column_names]
     if absent:

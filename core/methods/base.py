@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from core.cohort.tensors import PackedCohort
 from core.config import LossConfig, TrainConfig
 from core.hints import Bool, Float
-from core.locks import Pairs
+from core.locks import Pairs, unreviewed
 from core.methods.sources import LabelSources
 from core.models.losses import contrastive, masked_bce
 from core.models.miracl import Batch, MiraclModel, Output
@@ -78,6 +78,13 @@ class Setting:
     def peer(self) -> Peer:
         """The regression on hand-made features beside the network, fitted at first use."""
         return fit_peer(self.packed, self.pairs, self.config.peer, self.seed)
+
+    @cached_property
+    def observed_peer(self) -> Peer:
+        """The same regression fitted on the recorded labels, as before any review."""
+        if not (self.pairs.base != self.pairs.observed).any():
+            return self.peer
+        return fit_peer(self.packed, unreviewed(self.pairs), self.config.peer, self.seed)
 
 
 @dataclass

@@ -32,7 +32,7 @@ class PeerConfig:
     """
 
     folds: int = sourced(5, "methods.md G.2", 2, 100)
-    penalties: tuple[float, ...] = sourced((0.3, 0.1, 0.03, 0.01), "ours; chosen on observed labels, out of fold")
+    penalties: tuple[float, ...] = sourced((3.0, 1.0, 0.3, 0.1, 0.03), "ours; chosen on observed labels, out of fold")
     iterations: int = sourced(60, "ours", 1, 10_000)
     tolerance: float = sourced(1e-5, "ours", 0, 1)
 

@@ -1,0 +1,124 @@
+"""P(label wrong): a logistic model of the true label seen through noise, and Bayes' rule (methods.md G.2)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from core.hints import Bool, Float, Shaped
+
+_LEAST = 1e-7  # probabilities are held this far from 0 and 1 before a logarithm
+_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class Rates:
+    """ρ₊ = P(observed 0 | present) and ρ₋ = P(observed 1 | absent), float64 [labels] each."""
+
+    rho_plus: Float[np.ndarray, " labels"]
+    rho_minus: Float[np.ndarray, " labels"]
+
+    @classmethod
+    def none(cls, labels: int) -> "Rates":
+        """No noise."""
+        return cls(np.zeros(labels), np.zeros(labels))
+
+
+def fit_through_noise(
+    features: Float[np.ndarray, "features stays labels"],
+    observed: Shaped[np.ndarray, "stays labels"],
+    member: Bool[np.ndarray, "stays labels"],
+    rates: Rates,
+    ridge: float,
+    start: Float[np.ndarray, "features_plus_one labels"] | None = None,
+) -> Float[np.ndarray, "features_plus_one labels"]:
+    """Fit P(observed = 1) = ρ₋ + (1 - ρ₊ - ρ₋)·σ(a_l + w_l·F) by maximum likelihood, all labels at once.
+
+    With rates of 0 this is a logistic regression. σ(·) is then the probability that the label is *truly* present.
+
+    Parameters
+    ----------
+    features
+        F, of every pair.
+    observed
+        Recorded labels, 0 or 1.
+    member
+        Pairs that are fitted on.
+    rates
+        Held fixed.
+    ridge
+        Penalty ½·ridge·Σ(w_l - w̄)²: weights of a label with few positives are drawn to the labels' mean w̄.
+    start
+        Weights to start from.
+
+    Returns
+    -------
+    ndarray
+        float64 [features + 1, labels]; the last row is a_l.
+    """
+    k, _, labels = features.shape
+    span = 1.0 - rates.rho_plus - rates.rho_minus
+    n = max(int(member.sum()), 1)
+
+    def cost(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        w = flat.reshape(k + 1, labels)
+        s = expit(np.einsum("ksl,kl->sl", features, w[:k].astype(np.float32)) + w[k].astype(np.float32))
+        p = np.clip(rates.rho_minus + span * s, _LEAST, 1 - _LEAST)
+        loss = -np.where(member, np.where(observed == 1, np.log(p), np.log1p(-p)), 0.0).sum(dtype=np.float64)
+        slope = np.where(member, (p - observed) / (p * (1 - p)) * span * s * (1 - s), 0.0).astype(np.float32)
+        apart = w[:k] - w[:k].mean(1, keepdims=True)
+        gradient = np.empty_like(w)
+        gradient[:k] = np.einsum("ksl,sl->kl", features, slope) + ridge * apart
+        gradient[k] = slope.sum(0, dtype=np.float64)
+        return (loss + 0.5 * ridge * float((apart**2).sum())) / n, gradient.ravel() / n
+
+    if start is None:
+        share = np.where(member, observed, 0).sum(0) / np.maximum(member.sum(0), 1)
+        clean = np.clip((share - rates.rho_minus) / np.maximum(span, 1e-3), 0.01, 0.99)
+        start = np.zeros((k + 1, labels))
+        start[0], start[k] = 1.0, np.log(clean / (1 - clean))
+    found = minimize(
+        cost, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": 1e-7, "ftol": 1e-10}
+    )
+    return np.asarray(found.x.reshape(k + 1, labels))
+
+
+def clean_logit(features: Float[np.ndarray, "features stays labels"], weights: np.ndarray) -> np.ndarray:
+    """a_l + w_l·F: the logit of q = P(truly present | evidence), float64 [stays, labels]."""
+    k = len(features)
+    return np.asarray(np.einsum("ksl,kl->sl", features, weights[:k]) + weights[k])
+
+
+def wrong_probability(
+    q: Float[np.ndarray, "stays labels"], observed: Shaped[np.ndarray, "stays labels"], rates: Rates, least: float
+) -> Float[np.ndarray, "stays labels"]:
+    """W = P(label wrong) by Bayes' rule from q = P(present | evidence), float64.
+
+    Observed 1: W = (1-q)ρ₋ / ((1-q)ρ₋ + q(1-ρ₊)). Observed 0: W = qρ₊ / (qρ₊ + (1-q)(1-ρ₋)). With ρ₋ = 0 no observed
+    positive is wrong, with ρ₊ = 0 no observed negative.
+    """
+    held = np.clip(q, least, 1 - least)
+    extra, missing = (1 - held) * rates.rho_minus, held * rates.rho_plus
+    of_present = extra / np.maximum(extra + held * (1 - rates.rho_plus), _LEAST)
+    of_absent = missing / np.maximum(missing + (1 - held) * (1 - rates.rho_minus), _LEAST)
+    return np.asarray(np.where(observed == 1, of_present, of_absent))
+
+
+def anchor_rates(
+    logit: Float[np.ndarray, "stays labels"],
+    observed: Shaped[np.ndarray, "stays labels"],
+    member: Bool[np.ndarray, "stays labels"],
+    low: float,
+    high: float,
+) -> tuple[float, float]:
+    """(ρ₊, ρ₋) pooled over labels: the records of the pairs that are almost surely present, and absent.
+
+    ρ₋ is the share recorded present among the `low` share of pairs with the lowest logit, ρ₊ the share recorded absent
+    among the `high` share with the highest. Pooling over labels leaves little sampling noise; both err upwards where
+    the evidence is never certain.
+    """
+    z, y = logit[member], observed[member]
+    order = np.argsort(z, kind="stable")
+    bottom, top = max(1, round(low * len(z))), max(1, round(high * len(z)))
+    return float(1 - y[order[-top:]].mean()), float(y[order[:bottom]].mean())

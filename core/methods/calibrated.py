@@ -1,0 +1,93 @@
+"""The calibrated preset: train on what the posterior P(label wrong) makes of each record (methods.md G.2)."""
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Tensor
+
+from core.calibrated.posterior import Rates, anchor_rates, clean_logit, fit_through_noise, wrong_probability
+from core.calibrated.siblings import evidence_features
+from core.hints import Float
+from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
+from core.models.losses import masked_bce
+from core.models.miracl import Batch, Output
+
+
+class Calibrated(Method):
+    """Warm up on the record, then train on (1-W)·ỹ + W·(1-ỹ), W = P(label wrong) from network, peer and other visits.
+
+    Noise rates come from the peer alone, which never saw a pair's own label; they are read from the observed labels,
+    decisions left out, so that every round of a review has those of the first. W is fitted on observed labels too: the
+    pairs that people read are the suspect ones, and leaving them out would make the rest look cleaner than they are.
+    """
+
+    def prepare(self) -> None:
+        """Estimate the noise rates from the peer."""
+        options, pairs, packed = self.config.calibrated, self.setting.pairs, self.setting.packed
+        self.fitted_on = pairs.stated & pairs.training[:, None]
+        self.peer_logit = self.setting.observed_peer.logit
+        features = self._features(self.peer_logit, True)
+        labels = len(packed.label_keys)
+        weights = fit_through_noise(features, pairs.observed, self.fitted_on, Rates.none(labels), options.ridge)
+        plus, minus = anchor_rates(
+            clean_logit(features, weights), pairs.observed, self.fitted_on, options.anchor_low, options.anchor_high
+        )
+        self.noise = Rates(np.full(labels, plus), np.full(labels, minus))
+        self.rates = NoiseRates(self.noise.rho_plus, self.noise.rho_minus)
+        self.targets: Tensor = self.base
+        self.error_probability = np.zeros(pairs.base.shape, np.float32)
+
+    def _features(self, evidence: np.ndarray, siblings: bool) -> np.ndarray:
+        pairs, packed = self.setting.pairs, self.setting.packed
+        return evidence_features(
+            evidence, pairs.known, np.asarray(packed.patient_ids), np.asarray(packed.visit), self.fitted_on,
+            pairs.stated, siblings,
+        )  # fmt: skip
+
+    def begin_epoch(self, t: int) -> None:
+        """Take the targets that the epochs before made."""
+        self.targets = torch.from_numpy(self.corrected).to(self.setting.place)
+
+    def objective(self, output: Output, batch: Batch) -> Float[Tensor, " terms"]:
+        """BCE(p, target) + w·L_ortho + L_moe + λ·(heads + contrast); β = 1."""
+        rows, loss = batch.rows, self.config.loss
+        stated, targets = self.stated[rows], self.targets[rows]
+        bce = masked_bce(output.logits, self.base[rows], stated)
+        fixed = masked_bce(output.logits, targets, stated)
+        for_heads = targets if self.config.calibrated.heads == "corrected" else self.base[rows]
+        extra, series_head, note_head, contrast, crossing = auxiliary_losses(output, batch, for_heads, stated, loss)
+        moe = loss.balance * output.balance
+        total = fixed + loss.ortho * output.ortho + moe + extra
+        return torch.stack((total, bce, fixed, output.ortho, moe, series_head, note_head, contrast, crossing))
+
+    def end_epoch(self, t: int, end: EpochEnd) -> None:
+        """Estimate W anew while the window of evidence grows."""
+        options, pairs = self.config.calibrated, self.setting.pairs
+        if t < self.config.optim.warm_up or (t > options.window_last and t > self.config.optim.warm_up):
+            return
+        first = min(options.window_first, t) - 1
+        of_network = end.traces.logits[first : min(t, options.window_last)].mean(0, dtype=np.float32)
+        evidence = options.network_weight * of_network + (1 - options.network_weight) * self.peer_logit
+        flagged = self._wrong(evidence, options.siblings != "off")
+        trained = flagged if options.siblings != "flags" else self._wrong(evidence, False)
+        change = np.where(pairs.member, trained, 0.0)
+        self.corrected = np.asarray((1 - change) * pairs.base + change * (1 - pairs.base), np.float32)
+        self.error_probability = np.where(pairs.locked, 0.0, flagged).astype(np.float32)
+        self.counts = {**self.counts, "noisy": int((pairs.member & (flagged > 0.5)).sum())}
+        self.counts["clean"] = int(pairs.member.sum()) - self.counts["noisy"]
+
+    def _wrong(self, evidence: np.ndarray, siblings: bool) -> np.ndarray:
+        options, pairs = self.config.calibrated, self.setting.pairs
+        features = self._features(evidence, siblings)
+        weights = fit_through_noise(features, pairs.observed, self.fitted_on, self.noise, options.ridge)
+        q = expit(clean_logit(features, weights))
+        return wrong_probability(q, pairs.observed, self.noise, options.least_doubt)
+
+    def state(self) -> dict[str, Tensor]:
+        """Give the targets and W."""
+        assert self.error_probability is not None
+        return {"corrected": torch.from_numpy(self.corrected), "wrong": torch.from_numpy(self.error_probability)}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take them over."""
+        self.corrected, self.error_probability = state["corrected"].numpy(), state["wrong"].numpy()
