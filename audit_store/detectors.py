@@ -6,9 +6,10 @@ its places are counted when they are asked for; the view ``detector_score`` has 
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -103,6 +104,29 @@ def keep_scores(connection: duckdb.DuckDBPyConnection, came: pa.Schema) -> None:
     connection.execute(f"CREATE VIEW detector_score AS {' UNION ALL '.join(parts or [empty])}").fetchall()
 
 
+def keep_agreement(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep how many flagged pairs each detector has above its group's 95th percentile, as ``detector_agreement``.
+
+    ``detector_wide`` and ``flag`` are there. A detector that has nothing to do with the flags has a twentieth of them.
+    """
+    described = connection.execute(f"DESCRIBE {WIDE}").fetchall()
+    names = [str(row[0]) for row in described if row[0] not in KEYS]
+    connection.execute(
+        "CREATE TABLE detector_agreement (detector VARCHAR NOT NULL, flags BIGINT NOT NULL, top BIGINT NOT NULL)"
+    )
+    if not names:
+        return
+    cuts = ", ".join(f"quantile_cont({name}, 0.95) AS {name}" for name in names)
+    counts = ", ".join(f"count(w.{name}), count(*) FILTER (w.{name} > c.{name})" for name in names)
+    row = connection.execute(
+        f"WITH c AS (SELECT label_id, observed, {cuts} FROM {WIDE} GROUP BY label_id, observed) SELECT {counts} FROM "
+        f"flag f JOIN {WIDE} w ON w.label_id = f.label_id AND w.stay_id = f.stay_id "
+        "JOIN c ON c.label_id = w.label_id AND c.observed = w.observed"
+    ).fetchall()[0]
+    rows = [(name, row[2 * k], row[2 * k + 1]) for k, name in enumerate(names)]
+    connection.executemany("INSERT INTO detector_agreement VALUES (?, ?, ?)", rows)
+
+
 def _names_in(connection: duckdb.DuckDBPyConnection, came: pa.Schema, long: bool) -> list[str]:
     """Detectors that the staged scores hold, each fit to name a column."""
     missing = [name for name in (DETECTOR_SCORE.names if long else KEYS[:2]) if name not in came.names]
@@ -147,16 +171,16 @@ def places(round_file: "RoundFile", stay_id: int, label_id: int) -> list[Detecto
     scored = [(name, float(score)) for name, score in zip(names, scores, strict=True) if score is not None]
     if not scored:
         return []
-    counts = ", ".join(
-        f"count(*) FILTER ({name} > ?::FLOAT), count(*) FILTER ({name} = ?::FLOAT), count({name})" for name, _ in scored
-    )
-    values: list[Any] = [score for _, score in scored for _ in range(2)]
-    row = round_file.rows(
-        f"SELECT {counts} FROM {WIDE} WHERE label_id = ? AND observed = ?", (*values, label_id, observed)
-    )[0]
+    group = round_file.arrow(
+        f"SELECT {', '.join(name for name, _ in scored)} FROM {WIDE} WHERE label_id = ? AND observed = ?",
+        values=(label_id, observed),
+    )  # counted here: comparing a column at once takes half the time of DuckDB's filtered counts
     made = []
-    for k, (name, score) in enumerate(scored):
-        above, same, n = row[3 * k : 3 * k + 3]
+    for name, score in scored:
+        column = group[name].to_numpy()
+        mine = np.float32(score)
+        above, same = int(np.count_nonzero(column > mine)), int(np.count_nonzero(column == mine))
+        n = len(column) - group[name].null_count
         made.append(DetectorPlace(name, score, above + 1, n, (n - above - same / 2) / n))
     return made
 

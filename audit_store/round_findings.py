@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from audit_store.detector_words import title
+
 METRICS = {"map": "mean average precision", "auroc_macro": "AUROC, mean of labels"}
 HELPED, UNSEEN, HARMED = "helped", "no difference seen", "harmed"
 
@@ -99,3 +101,18 @@ def left_alone(harm: pd.DataFrame) -> list[tuple[str, str, list[str]]]:
         for (direction, reason), rows in told.groupby(["direction", "reason"], sort=True)
     ]
     return sorted(groups, key=lambda group: -len(group[2]))
+
+
+def agreement(counted: pd.DataFrame) -> pd.DataFrame:
+    """Share of the flags that each detector has in its most suspect twentieth (columns `name`, `share`), highest first.
+
+    Detectors that scored no flag are left out.
+    """
+    held = counted[counted["flags"] > 0]
+    shares = pd.DataFrame(
+        {
+            "name": [title(str(name)) for name in held["detector"]],
+            "share": held["top"].to_numpy(float) / held["flags"].to_numpy(float),
+        }
+    )
+    return shares.sort_values("share", ascending=False, kind="stable", ignore_index=True)

@@ -265,6 +265,12 @@ class RoundFile:
         """`detector_places` as a frame: detector, score, place, n, percentile."""
         return as_frame(self.detector_places(stay_id, label_key))
 
+    def detector_agreement(self) -> pd.DataFrame:
+        """Count, by detector, the flagged pairs it scored and those above its group's 95th percentile, in its order."""
+        if not self.columns("detector_agreement"):
+            return pd.DataFrame(columns=["detector", "flags", "top"])
+        return self.frame("SELECT * FROM detector_agreement")
+
     def harm(self) -> pd.DataFrame:
         """Read what the correction is expected to do, per label and direction; no rows where nobody estimated it."""
         if not self.columns("harm"):

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as pads
 
-from audit_store.detectors import keep_scores
+from audit_store.detectors import keep_agreement, keep_scores
 from audit_store.errors import RoundError
 from audit_store.fileio import canonical_json, file_digest, remove_leftovers, replacing
 from audit_store.round_checks import CHECKS, OPTIONAL_CHECKS, hold
@@ -108,6 +108,7 @@ def _fill(aside: Path, row: dict[str, Any], tables: Mapping[str, Source], groups
         connection.execute(
             "CREATE TABLE flag AS SELECT * EXCLUDE (history) FROM pair WHERE flagged ORDER BY suspicion_rank"
         ).fetchall()
+        keep_agreement(connection)
         connection.execute("CHECKPOINT").fetchall()
 
 

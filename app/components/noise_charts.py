@@ -92,6 +92,27 @@ def harm_chart(rows: pd.DataFrame, order: Sequence[str]) -> Any:
     return quiet(alt.layer(bars, middle, alone).properties(height=FRAME + ROW * len(order)))
 
 
+def agreement_chart(shares: pd.DataFrame) -> Any:
+    """Share of the flags in each detector's most suspect twentieth (columns `name`, `share`), and what chance gives."""
+    order = shares["name"].tolist()
+    bars = (
+        alt.Chart(shares)
+        .mark_bar(color=theme.TEAL, height=9)
+        .encode(
+            x=alt.X(
+                "share:Q",
+                title="share of the flags in its most suspect twentieth",
+                axis=alt.Axis(format="%", tickCount=5),
+                scale=alt.Scale(domain=[0, 1]),
+            ),
+            y=_labels_axis(order),
+            tooltip=[alt.Tooltip("name:N", title="detector"), alt.Tooltip("share:Q", format=".0%")],
+        )
+    )
+    chance = alt.Chart(pd.DataFrame({"chance": [0.05]})).mark_rule(color=theme.INK, strokeDash=[4, 3])
+    return quiet(alt.layer(bars, chance.encode(x="chance:Q")).properties(height=FRAME + ROW * len(order)))
+
+
 def difference_chart(verdicts: Sequence[Verdict]) -> Any:
     """Each metric's difference with its interval, about a line at no difference."""
     frame = pd.DataFrame(

@@ -24,13 +24,14 @@ BASIS = {
 TYPES = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet", ".json": "application/json"}
 
 
-def _policy() -> Policy:
+def _policy(calibrated: bool) -> Policy:
     st.html("<h4>Policy</h4><p>A label changes only where people decided, unless you allow more here.</p>")
     low = st.toggle("Count single answers given as not sure", value=False, key="policy_low")
     auto = st.toggle("Let the model correct labels nobody read", value=False, key="policy_auto")
     threshold = None
     if auto:
-        threshold = st.slider("From this suspicion on", 0.5, 1.0, 0.95, 0.01, key="policy_threshold")
+        asked = "From this probability on that the label is wrong" if calibrated else "From this suspicion on"
+        threshold = st.slider(asked, 0.5, 1.0, 0.95, 0.01, key="policy_threshold")
         st.html(
             '<p class="warn"><b>Caution.</b> These labels were read by nobody. The files name each one '
             "<i>auto_corrected</i>.</p>"
@@ -118,7 +119,7 @@ def render() -> None:
     context = session.context()
     left, right = st.columns([3, 7], gap="medium")
     with left:
-        policy = _policy()
+        policy = _policy(context.round_file.info.calibrated)
         if context.may("export"):
             st.button("Write the files", key="write", type="primary", on_click=_write, args=(policy,))
         else:

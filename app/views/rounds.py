@@ -7,9 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from app import session
-from app.components.noise_charts import difference_chart, harm_chart, rates_chart
+from app.components.noise_charts import agreement_chart, difference_chart, harm_chart, rates_chart
 from app.components.probability_chart import PARTITIONS, curves_chart, mixture_chart, partition_chart
-from audit_store.round_findings import HELPED, UNSEEN, Verdict, did_it_help, harm_sum, left_alone
+from audit_store.round_findings import HELPED, UNSEEN, Verdict, agreement, did_it_help, harm_sum, left_alone
 from audit_store.rounds import RoundFile, open_round
 
 LOSSES = {
@@ -203,6 +203,21 @@ def _harm(round_file: RoundFile) -> None:
         st.html(f'<section class="alone"><h4>Left alone</h4><ul>{lines}</ul></section>')
 
 
+def _detectors(round_file: RoundFile) -> None:
+    st.html("<h3>Which detectors agree with the flags</h3>")
+    shares = agreement(round_file.detector_agreement())
+    if shares.empty:
+        st.html('<p class="empty">No detector scored a flagged pair of this round.</p>')
+        return
+    picture, words = st.columns([5, 2], gap="medium")
+    picture.altair_chart(agreement_chart(shares), width="stretch", theme=None, key="agreement")
+    words.html(
+        '<p class="soft">Of the flagged pairs, the share that each detector puts among the most suspect twentieth of '
+        "the pairs of their label and recorded value. The dashed line is what chance would give. Agreement is no "
+        "proof: detectors that watch the same network err together.</p>"
+    )
+
+
 def render() -> None:
     """Facts, did it help, training, noise, expected harm, mixtures and parts of one round."""
     context = session.context()
@@ -228,6 +243,7 @@ def render() -> None:
     _mixtures(round_file)
     st.html("<h3>What was set aside</h3>")
     _partitions(round_file)
+    _detectors(round_file)
     st.html(
         '<p class="soft">The next round starts on the machine that trains: '
         "<code>miracl train --workspace …</code>. It reads every decision made on this page's rounds.</p>"

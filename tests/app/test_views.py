@@ -158,6 +158,7 @@ def test_a_round_without_findings_says_how_to_get_them(one: Invented) -> None:
     assert "read no decisions yet" in said
     assert "estimates no noise rates" not in said
     assert "did not weigh what its correction may do" in said
+    assert "No detector scored a flagged pair" in said
 
 
 def test_a_round_tells_whether_it_helped_what_harm_it_expects_and_how_noisy_labels_look(found: Invented) -> None:
@@ -169,6 +170,7 @@ def test_a_round_tells_whether_it_helped_what_harm_it_expects_and_how_noisy_labe
     assert "Do no harm" in said
     assert "recorded absent, no noise found" in said
     assert "How noisy each label looks" in said
+    assert "Agreement is no proof" in said
 
 
 def test_a_calibrated_round_tells_how_many_such_labels_are_wrong_and_shows_each_detector(found: Invented) -> None:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_store.detectors import WIDE, keep_scores
+from audit_store.detectors import WIDE, keep_agreement, keep_scores
 from audit_store.errors import RoundError
 from audit_store.fileio import file_digest
+from audit_store.round_findings import agreement
 from audit_store.rounds import RoundFile, open_round, write_round
 from audit_store.schema import COMPARISON, HARM
 
@@ -71,7 +72,7 @@ def kept(scores: pa.Table, observed: list[int]) -> duckdb.DuckDBPyConnection:
 
 
 class Loose:
-    """The two methods of a round file that places are read with, on a bare connection."""
+    """The methods of a round file that places are read with, on a bare connection."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
@@ -81,6 +82,9 @@ class Loose:
 
     def rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         return self.connection.execute(query, values).fetchall()
+
+    def arrow(self, query: str, tables: None = None, values: Any = ()) -> pa.Table:
+        return self.connection.sql(query, params=values).to_arrow_table()
 
 
 def places(connection: duckdb.DuckDBPyConnection, stay: int) -> dict[str, tuple[int, int, float]]:
@@ -212,6 +216,18 @@ def test_the_round_file_gives_places_of_training_pairs_and_none_of_test_pairs(si
     assert site.round.detector_places(int(test["stay_id"]), keys[test["label_id"]]) == []
 
 
+def test_flags_in_a_detectors_top_twentieth_are_counted_within_their_group() -> None:
+    scores = [float(i) for i in range(40)]
+    connection = kept(wide(aum=scores, mild=[0.0] * 40, visits=[None] * 39 + [1.0]), [0] * 20 + [1] * 20)
+    connection.execute("CREATE TABLE flag AS SELECT * FROM pair WHERE stay_id IN (19, 18, 39, 0)").fetchall()
+    keep_agreement(connection)
+    rows = connection.execute("SELECT * FROM detector_agreement").fetchall()
+    assert rows == [("aum", 4, 2), ("mild", 4, 0), ("visits", 1, 0)]
+    frame = agreement(pd.DataFrame(rows, columns=["detector", "flags", "top"]))
+    assert frame["share"].tolist() == [0.5, 0.0, 0.0]
+    assert frame["name"][0] == "leant the other way (AUM)"
+
+
 def test_harm_and_comparison_are_kept_where_given_and_empty_where_not(make_site: MakeSite) -> None:
     site = make_site(6, 3, train=False)
     tables = site.tables()
@@ -259,6 +275,7 @@ def as_version_1(path: Path, digest: Path) -> None:
             "CREATE TABLE long AS SELECT * FROM detector_score",
             "DROP VIEW detector_score",
             f"DROP TABLE {WIDE}",
+            "DROP TABLE detector_agreement",
             "ALTER TABLE long RENAME TO detector_score",
             "ALTER TABLE pair DROP probability_peer",
             "ALTER TABLE flag DROP probability_peer",
@@ -286,6 +303,7 @@ def test_a_round_of_version_1_opens_and_says_nothing_of_what_came_later(make_sit
     assert old.info.schema_version == 1
     assert old.detector_places(stay, key) == []
     assert old.detector_scores(stay, key).empty
+    assert old.detector_agreement().empty
     assert old.harm().empty
     assert old.comparison().empty
     assert len(old.pairs_of_stay(stay)) == 3
