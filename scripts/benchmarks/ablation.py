@@ -40,8 +40,12 @@ VARIANTS: dict[str, Variant] = {
     "calibrated_peer": Variant("calibrated, peer alone", "calibrated", (("calibrated.network_weight", 0.0),)),
     "calibrated_alone": Variant("calibrated, no other visits", "calibrated", (("calibrated.siblings", "off"),)),
     "calibrated_flags": Variant("calibrated, visits for flags", "calibrated", (("calibrated.siblings", "flags"),)),
-    "calibrated_heads": Variant("calibrated, heads on the record", "calibrated", (("calibrated.heads", "given"),)),
-    "calibrated_contrast_off": Variant("calibrated, contrast off", "calibrated", (_OFF,)),
+    "calibrated_contrast": Variant(
+        "calibrated, with heads and contrast", "calibrated", (("loss.heads", "lambda"), ("loss.contrast", "patient"))
+    ),
+    "calibrated_cosine10": Variant(
+        "calibrated, the paper's schedule", "calibrated", (("optim.scheduler", "cosine10"),)
+    ),
 }
 """Rows of the table by name. Corrections by one signal alone go without the contrast, as the paper's do."""
 

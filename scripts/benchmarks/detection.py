@@ -10,7 +10,7 @@ from scripts.benchmarks.rows import KEY, Key, key_of, read_rows
 NOISES = (*SEVEN, "bal40", *HOSPITAL)
 """Without ``clean``, where nothing is to be found."""
 
-QUICK_METHODS = ("bce", "miracl")
+QUICK_METHODS = ("bce", "calibrated")
 METHODS = DETECTING
 
 

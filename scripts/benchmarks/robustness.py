@@ -45,7 +45,7 @@ class Plan:
 
 
 QUICK_STAYS = 240
-QUICK_METHODS = ("bce", "gce", "miracl", "regression")
+QUICK_METHODS = ("bce", "gce", "miracl", "calibrated", "regression")
 QUICK_NOISES = ("sym20",)
 
 
