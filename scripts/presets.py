@@ -7,7 +7,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "To compare, losses": ("bce", "bce_regularised", "focal", "asl", "gce", "mllsc"),
     "noise models": ("multit", "linc", "dfd"),
     "networks": ("medfuse", "m3care"),
-    "label sources": ("attention_on_label",),
+    "several label sources": ("attention_on_label", "majority", "mean_of_sources", "dawid_skene"),
 }
 
 

@@ -31,6 +31,7 @@ METRICS = {
 }
 RECORDED = {0: "absent", 1: "present"}
 DIRECTIONS = {"false_negative": "◇ suspected missing", "false_positive": "◆ suspected wrong"}
+WIDTHS = {"label": 185, **dict.fromkeys(DIRECTIONS.values(), 135)}  # pixels, so that two tables fit at 1024
 CORRECTIONS = {
     "false_negative": "◇ recorded absent, corrected to present",
     "false_positive": "◆ recorded present, corrected to absent",
@@ -110,13 +111,14 @@ def _partitions(round_file: RoundFile) -> None:
     wide = table.pivot_table(index=["name", "observed"], columns="partition", values="n", fill_value=0, aggfunc="sum")
     shown = wide.reindex(columns=[name for name in PARTITIONS if name in wide.columns]).reset_index()
     shown["observed"] = shown["observed"].map(RECORDED)
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns(2, gap="medium")
     with left:
         st.html("<h4>Parts of each group</h4>")
         st.dataframe(
             shown.rename(columns={"name": "label", "observed": "recorded"}),
             hide_index=True,
             alt="Pairs per label, recorded value and part",
+            column_config={"label": st.column_config.Column(width=WIDTHS["label"])},
         )
     with right:
         st.html("<h4>Flagged for review</h4>")
@@ -125,7 +127,12 @@ def _partitions(round_file: RoundFile) -> None:
         else:
             by_label = flags.pivot_table(index="name", columns="direction", values="n", fill_value=0, aggfunc="sum")
             by_label = by_label.rename(columns=DIRECTIONS).reset_index().rename(columns={"name": "label"})
-            st.dataframe(by_label, hide_index=True, alt="Flagged pairs per label and direction")
+            st.dataframe(
+                by_label,
+                hide_index=True,
+                alt="Flagged pairs per label and direction",
+                column_config={name: st.column_config.Column(width=width) for name, width in WIDTHS.items()},
+            )
 
 
 def _verdict_html(verdict: Verdict) -> str:
