@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import ConfigError
 from scripts.running import console, needs_trainer
 
 if TYPE_CHECKING:
@@ -60,14 +59,13 @@ def _plan(
 ) -> "Plan":
     """Put a plan together from a verb's options."""
     from core.training import choose_device
-    from scripts.benchmarks.cohorts import EICU, HISTORY, RECORDED, synthetic_name
+    from scripts.benchmarks.cohorts import HISTORY, RECORDED, check_cohort, synthetic_name
     from scripts.benchmarks.robustness import Plan, quick
     from scripts.benchmarks.runner import Place
 
     place = Place(cache, data, choose_device(device).type)
     name = synthetic_name(stays) if cohort == "synthetic" else cohort
-    if name in (EICU, HISTORY) and data is None:
-        raise ConfigError("the eICU demo's folder", "none", "name it with --data")
+    check_cohort(name, data)
     noises = (RECORDED,) if name == HISTORY else noises
     plan = Plan(methods, noises, range(seeds), name, size, epochs, place)
     return quick(plan) if small else plan

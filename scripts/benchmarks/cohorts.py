@@ -21,7 +21,7 @@ from core.cohort.tensors import PackedCohort, TensorConfig, pack_cohort
 from core.errors import ConfigError
 from core.noise.context import NoiseContext
 from core.noise.settings import Planted, plant
-from scripts.benchmarks.charted import without_history
+from scripts.benchmarks.charted import history_file, without_history
 
 EICU, HISTORY = "eicu-demo", "eicu-history"
 RECORDED = "recorded"
@@ -60,6 +60,24 @@ def synthetic_name(stays: int) -> str:
     return f"synthetic-{stays}"
 
 
+def check_cohort(name: str, data: Path | None) -> None:
+    """Hold a cohort's name, and the demo's folder where it takes one, against what there is.
+
+    Raises
+    ------
+    ConfigError
+        On an unknown name, or where the demo's files are not given.
+    """
+    kind, _, stays = name.partition("-")
+    if name == HISTORY:
+        history_file(data)
+    elif name == EICU:
+        if data is None or not data.is_dir():
+            raise ConfigError("the eICU demo's folder", str(data or "none"), "name it with --data")
+    elif kind != "synthetic" or not stays.isdigit():
+        raise ConfigError(f"a cohort synthetic, {EICU} or {HISTORY}", repr(name), "choose one of them")
+
+
 def prepare(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: Path | None) -> Prepared:
     """Build a cohort, or take it from the cache.
 
@@ -84,9 +102,8 @@ def prepare(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: 
 
 @lru_cache(maxsize=2)
 def _prepared(name: str, seed: int, tensors: TensorConfig, cache_dir: Path, data: Path | None) -> Prepared:
+    check_cohort(name, data)
     kind, _, stays = name.partition("-")
-    if name not in (EICU, HISTORY) and not (kind == "synthetic" and stays.isdigit()):
-        raise ConfigError(f"a cohort synthetic-N, {EICU} or {HISTORY}", repr(name), "choose one of them")
     with _alone(cache_dir):
         cohort = _synthetic(cache_dir, int(stays), seed) if kind == "synthetic" else _eicu(cache_dir, name, data)
         packed = pack_cohort(cohort, tensors, cache_dir / "packed")
@@ -110,9 +127,9 @@ def _synthetic(cache_dir: Path, stays: int, seed: int) -> Cohort:
 def _eicu(cache_dir: Path, name: str, data: Path | None) -> Cohort:
     folder = cache_dir / "cohorts" / name
     if not (folder / "manifest.json").exists():
-        if data is None or not data.is_dir():
-            raise ConfigError("the eICU demo's folder", str(data or "none"), "name it with --data")
         from core.cohort.sources.eicu import build_eicu
+
+        assert data is not None
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with without_history(data) if name == HISTORY else nullcontext(data) as source:

@@ -91,13 +91,16 @@ def measure(
 
     Raises
     ------
+    ConfigError
+        On options that no run can take, before any begins.
     typer.Exit
         With `EXIT_STOPPED` where it was stopped, with 1 where runs failed.
     """
     own = jobs[0].table
+    digests = {kind: digest(job) for kind, job in {_kind(job): job for job in jobs}.items()}
     ended = there(how.rows) if there else finished(how.rows, own)
     made_with = options_of(read_rows(how.rows, own))
-    other = [job for job in jobs if job.key in ended and made_with.get(job.key) != digest(job)]
+    other = [job for job in jobs if job.key in ended and made_with.get(job.key) != digests[_kind(job)]]
     if other and not how.changed:
         console.print(f"{len(other)} finished runs were made with other options; --changed runs them again.")
     again: set[Key] = {job.key for job in other} if how.changed else set()
@@ -126,3 +129,8 @@ def measure(
     if told.failed:
         console.print(f"{len(told.failed)} of {len(jobs)} runs failed; the same command tries them again.")
         raise typer.Exit(EXIT_FAILED)
+
+
+def _kind(job: Job) -> tuple[object, ...]:
+    """What a job's options hang on."""
+    return job.preset, job.method, job.size, job.epochs, job.options

@@ -42,6 +42,15 @@ def processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def device_name(device: str) -> str:
+    """``cpu``, or the accelerator's kind and name."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return f"{device}, {torch.cuda.get_device_name()}"
+
+
 def commit(root: Path = ROOT) -> str:
     """Short hash of the working tree's commit; ``unknown`` outside a repository."""
     head = _git(root, "rev-parse", "--short=10", "HEAD")

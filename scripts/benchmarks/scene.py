@@ -12,7 +12,7 @@ from core.config import TrainConfig, make_config
 from core.locks import Pairs, lay_on_pairs
 from core.noise.settings import Planted
 from scripts.benchmarks.cohorts import Prepared, prepare
-from scripts.benchmarks.machine import machine, now
+from scripts.benchmarks.machine import device_name, machine, now
 from scripts.benchmarks.methods import compared
 from scripts.benchmarks.rows import KEY, Row
 from scripts.benchmarks.runner import Job
@@ -72,7 +72,7 @@ def head(job: Job, fingerprint: str, began: float) -> Row:
         **machine(),
         "options": digest(job),
         "fingerprint": fingerprint,
-        "device": job.place.device,
+        "device": device_name(job.place.device),
         "made_at": now(),
         "seconds": time.perf_counter() - began,
     }

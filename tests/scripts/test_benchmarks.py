@@ -216,6 +216,24 @@ def test_a_quick_look_leaves_the_kept_rows_alone(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--cohort", "mimic"], "eicu-demo"),
+        (["--cohort", "eicu-history"], "--data"),
+        (["--size", "huge"], "size"),
+        (["--methods", "best"], "methods"),
+    ],
+    ids=["cohort", "data", "size", "method"],
+)
+def test_what_no_run_can_take_is_one_line_before_any_begins(tmp_path: Path, options: list[str], told: str) -> None:
+    done = run_miracl("benchmark", "robustness", *options, "--rows", tmp_path, "--cache", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["robustness", "detection"])
 def test_the_quick_benchmark_runs_and_a_second_time_runs_nothing(place: Place, tmp_path: Path, verb: str) -> None:
