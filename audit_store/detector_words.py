@@ -46,8 +46,9 @@ def telling(places: Sequence[DetectorPlace]) -> list[DetectorPlace]:
 
 
 def standing(place: DetectorPlace) -> str:
-    """Say where a pair stands, in a few words: "top 2 %", "above 63 %"; in a group under a hundred "3 of 40"."""
-    if place.n < SMALL_GROUP:
+    """Say where a pair stands: "top 2 %", "above 63 %"; in a group under a hundred, untied, "3 of 40"."""
+    tied = round((1 - place.percentile) * place.n + 0.5) != place.place
+    if place.n < SMALL_GROUP and not tied:
         return f"{place.place} of {place.n}"
     top = 1 - place.percentile
     if top < 0.005:
@@ -76,13 +77,20 @@ def reasons_of_detectors(
         From where on something is worth a sentence.
     """
     return [
-        *_of_peer(columns, observed, config),
+        *_of_peer(columns, places, observed, config),
         *_of_neighbours(places, observed, name, config),
         *_together(places, config),
     ]
 
 
-def _of_peer(columns: Mapping[str, Any], observed: int, config: ReasonConfig) -> list[Reason]:
+def _percentile(places: Sequence[DetectorPlace], name: str) -> float | None:
+    return next((place.percentile for place in places if place.name == name), None)
+
+
+def _of_peer(
+    columns: Mapping[str, Any], places: Sequence[DetectorPlace], observed: int, config: ReasonConfig
+) -> list[Reason]:
+    """Quote the regression; where its disagreement is nothing unusual for the group, the sentence weighs little."""
     stored = columns.get("probability_peer")
     if stored is None or stored != stored:
         return []
@@ -93,12 +101,14 @@ def _of_peer(columns: Mapping[str, Any], observed: int, config: ReasonConfig) ->
     text = f"the regression trained without this patient says {value_word(said)} ({short(p)})"
     if said == observed:
         return [Reason(f"{text}, as recorded", 0.2, "pair.probability_peer")]
-    return [Reason(f"{text}, against the record", 0.4 + 0.4 * abs(p - observed), "pair.probability_peer")]
+    unusual = _percentile(places, "confident_learning")
+    strength = 0.4 * abs(p - observed) + 0.4 * (0.5 if unusual is None else unusual)
+    return [Reason(f"{text}, against the record", strength, "pair.probability_peer")]
 
 
 def _of_neighbours(places: Sequence[DetectorPlace], observed: int, name: str, config: ReasonConfig) -> list[Reason]:
     for place in places:
-        if place.name == "neighbours" and place.score >= config.disagree:
+        if place.name == "neighbours" and place.score >= config.disagree and place.percentile >= config.unusual:
             does = "don't carry" if observed else "carry"
             text = f"{in_ten(place.score)} of its most similar stays of other patients {does} {name}"
             return [Reason(text, 0.3 + 0.4 * place.percentile, "detector_score.neighbours")]

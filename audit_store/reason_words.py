@@ -28,6 +28,8 @@ class ReasonConfig:
         [0–1].
     disagree
         Share of the most similar stays that must be recorded otherwise to be worth a sentence [0–1].
+    unusual
+        Percentile from which that many is unusual for the group: of a rare label's records it always is many [0–1].
     """
 
     never_learned: float = 0.7
@@ -40,6 +42,7 @@ class ReasonConfig:
     agree: float = 0.5
     differ: float = 0.2
     disagree: float = 0.6
+    unusual: float = 0.75
 
 
 DEFAULT_REASONS = ReasonConfig()

@@ -42,6 +42,7 @@ def test_similar_stays_of_other_patients_are_told_as_a_share() -> None:
     absent = said({**PAIR, "observed": 0}, at("neighbours", 0.97, 0.82))
     assert list(absent) == ["about 8 in 10 of its most similar stays of other patients carry COPD"]
     assert said(PAIR, at("neighbours", 0.97, 0.3)) == {}
+    assert said(PAIR, at("neighbours", 0.6, 0.82)) == {}
     assert said(PAIR, at("aum", 0.97, 0.82)) == {}
 
 
@@ -69,6 +70,16 @@ def test_a_standing_is_told_from_the_top_where_it_is_near_the_top() -> None:
     assert standing(at("aum", 0.98)) == "top 2 %"
     assert standing(at("aum", 0.63)) == "above 63 %"
     assert standing(DetectorPlace("aum", 0.3, 2, 9, 15 / 18)) == "2 of 9"
+    assert standing(DetectorPlace("mild", 8.0, 1, 53, 0.5566)) == "above 56 %"
+
+
+def test_the_regression_weighs_less_where_its_disagreement_is_usual_for_the_group() -> None:
+    pair = {**PAIR, "probability_peer": 0.1}
+
+    def strength(*places: DetectorPlace) -> float:
+        return next(r.strength for r in reasons(pair, None, None, None, places=places) if "regression" in r.text)
+
+    assert strength(at("confident_learning", 0.2)) < strength() < strength(at("confident_learning", 0.98))
 
 
 def test_every_detector_of_a_round_has_a_title_and_a_new_one_goes_by_its_name() -> None:
