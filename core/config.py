@@ -14,6 +14,7 @@ from core.calibrated.config import CalibratedConfig
 from core.cohort.tensors import TensorConfig
 from core.correction.cooccurrence import FilterConfig
 from core.correction.relabel import CorrectionConfig
+from core.detectors.registry import DetectorConfig
 from core.errors import ConfigError
 from core.methods.options import REGULARISED, MethodConfig
 from core.options import build_options, check_options, sourced
@@ -27,6 +28,7 @@ __all__ = [
     "PRESETS",
     "SIZES",
     "CorrectionConfig",
+    "DetectorConfig",
     "FilterConfig",
     "LossConfig",
     "MethodConfig",
@@ -53,6 +55,9 @@ CALIBRATED: dict[str, Any] = {
     "loss.heads": "off",
     "loss.contrast": "off",
     "optim.scheduler": "cosine30",
+    "optim.learning_rate": 2e-3,
+    "optim.weight_decay": 5e-5,
+    "optim.decay_from": "first",
 }
 """What the calibrated preset changes beside its own options; core/DECISIONS.md says what each was worth."""
 SIZES = ("paper", "compact")
@@ -229,7 +234,7 @@ class TrainConfig:
     ----------
     preset, size
         The names it began from; options changed since stand in the parts.
-    method, peer, model, loss, optim, selection, mixture, filter, correction, review, tensors
+    method, peer, calibrated, model, loss, optim, selection, mixture, filter, correction, detectors, review, tensors
         The parts.
     """
 
@@ -245,6 +250,7 @@ class TrainConfig:
     mixture: MixtureConfig = field(default_factory=MixtureConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     correction: CorrectionConfig = field(default_factory=CorrectionConfig)
+    detectors: DetectorConfig = field(default_factory=DetectorConfig)
     review: ReviewConfig = field(default_factory=ReviewConfig)
     tensors: TensorConfig = field(default_factory=TensorConfig)
 
@@ -357,7 +363,7 @@ def make_config(preset: str = "miracl", size: str = "paper", **overrides: Any) -
 
 
 def _changes(preset: str) -> dict[str, Any]:
-    """What a preset beyond the columns of A.11 changes."""
+    """Give the options that a preset beyond the columns of A.11 changes."""
     if preset == "calibrated":
         return CALIBRATED
     if preset == "bce_regularised":

@@ -24,6 +24,9 @@ class CalibratedConfig:
         Shares of all pairs taken for surely absent and surely present ones, from which the noise rates are read.
     label_rates
         Rates per label, shrunk to the pooled ones (``shrunk``), or one pair of rates for all (``pooled``).
+    least_plus, least_minus
+        A rate read below this is taken for none, and its class of labels is left alone: anchors are never quite
+        certain.
     ridge
         Penalty on the weights of the evidence, per label, towards the labels' mean.
     least_doubt
@@ -39,6 +42,8 @@ class CalibratedConfig:
     anchor_low: float = sourced(0.05, "ours; development cohorts", 0, 0.5)
     anchor_high: float = sourced(0.005, "ours; development cohorts", 0, 0.5)
     label_rates: Literal["shrunk", "pooled"] = sourced("pooled", "ours; ablation")
+    least_plus: float = sourced(0.03, "ours; what the anchors read on clean development cohorts", 0, 1)
+    least_minus: float = sourced(0.01, "ours; what the anchors read on clean development cohorts", 0, 1)
     ridge: float = sourced(1.0, "ours", 0, 1e6)
     least_doubt: float = sourced(0.002, "methods.md G.2", 0, 0.5)
     heads: Literal["corrected", "given"] = sourced("corrected", "ours; ablation")

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from core.hints import Bool, Float, Shaped
+from core.calibrated.config import CalibratedConfig
+from core.hints import Bool, Float, Int, Shaped
 
 _LEAST = 1e-7  # probabilities are held this far from 0 and 1 before a logarithm
 _ITERATIONS = 200
@@ -90,6 +91,28 @@ def clean_logit(features: Float[np.ndarray, "features stays labels"], weights: n
     return np.asarray(np.einsum("ksl,kl->sl", features, weights[:k]) + weights[k])
 
 
+def cross_fitted_logit(
+    features: Float[np.ndarray, "features stays labels"],
+    observed: Shaped[np.ndarray, "stays labels"],
+    member: Bool[np.ndarray, "stays labels"],
+    fold: Int[np.ndarray, " stays"],
+    ridge: float,
+) -> Float[np.ndarray, "stays labels"]:
+    """Logit of P(observed = 1) of each pair from a fit that left its fold out, float64 [stays, labels].
+
+    Fitted on all stays, the pairs of the lowest logit would be chosen partly by the chance of their own records, and
+    look cleaner than they are.
+    """
+    none = Rates.none(observed.shape[1])
+    start = fit_through_noise(features, observed, member, none, ridge)
+    logit = np.zeros(observed.shape)
+    for k in np.unique(fold):
+        held = fold == k
+        weights = fit_through_noise(features[:, ~held], observed[~held], member[~held], none, ridge, start)
+        logit[held] = clean_logit(features[:, held], weights)
+    return logit
+
+
 def wrong_probability(
     q: Float[np.ndarray, "stays labels"], observed: Shaped[np.ndarray, "stays labels"], rates: Rates, least: float
 ) -> Float[np.ndarray, "stays labels"]:
@@ -122,3 +145,25 @@ def anchor_rates(
     order = np.argsort(z, kind="stable")
     bottom, top = max(1, round(low * len(z))), max(1, round(high * len(z)))
     return float(1 - y[order[-top:]].mean()), float(y[order[:bottom]].mean())
+
+
+def estimated_rates(
+    features: Float[np.ndarray, "features stays labels"],
+    observed: Shaped[np.ndarray, "stays labels"],
+    member: Bool[np.ndarray, "stays labels"],
+    fold: Int[np.ndarray, " stays"],
+    options: CalibratedConfig,
+) -> tuple[float, float]:
+    """(ρ₊, ρ₋): the mean of two readings of the anchors, each rate below its least taken for none.
+
+    Anchors chosen by a fit on all stays look cleaner than they are, since their own records helped to choose them;
+    anchors chosen out of fold look noisier, since that evidence is weaker. The truth lies between.
+    """
+    none = Rates.none(observed.shape[1])
+    inside = clean_logit(features, fit_through_noise(features, observed, member, none, options.ridge))
+    outside = cross_fitted_logit(features, observed, member, fold, options.ridge)
+    readings = [
+        anchor_rates(logit, observed, member, options.anchor_low, options.anchor_high) for logit in (inside, outside)
+    ]
+    plus, minus = (float(rate) for rate in np.mean(readings, axis=0))
+    return plus if plus >= options.least_plus else 0.0, minus if minus >= options.least_minus else 0.0

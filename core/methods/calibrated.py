@@ -5,12 +5,13 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from core.calibrated.posterior import Rates, anchor_rates, clean_logit, fit_through_noise, wrong_probability
+from core.calibrated.posterior import Rates, clean_logit, estimated_rates, fit_through_noise, wrong_probability
 from core.calibrated.siblings import evidence_features
 from core.hints import Float
 from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
+from core.peer.regression import patient_folds
 
 
 class Calibrated(Method):
@@ -28,10 +29,8 @@ class Calibrated(Method):
         self.peer_logit = self.setting.observed_peer.logit
         features = self._features(self.peer_logit, True)
         labels = len(packed.label_keys)
-        weights = fit_through_noise(features, pairs.observed, self.fitted_on, Rates.none(labels), options.ridge)
-        plus, minus = anchor_rates(
-            clean_logit(features, weights), pairs.observed, self.fitted_on, options.anchor_low, options.anchor_high
-        )
+        fold = patient_folds(np.asarray(packed.patient_ids), self.config.peer.folds, self.setting.seed + 1)
+        plus, minus = estimated_rates(features, pairs.observed, self.fitted_on, fold, options)
         self.noise = Rates(np.full(labels, plus), np.full(labels, minus))
         self.rates = NoiseRates(self.noise.rho_plus, self.noise.rho_minus)
         self.targets: Tensor = self.base
