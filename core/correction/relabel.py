@@ -28,12 +28,16 @@ class CorrectionConfig:
         Correct the last epoch's corrected labels instead of the given ones (row 11; off in both sources).
     uncertainty_source
         U from the `means` [paper, released] or from the `posterior` (row 21).
+    leave_alone
+        Where the peer finds no noise among the records of one value, none of them is corrected [ours]; neither source
+        has it.
     """
 
     target_mix: tuple[float, float, float] = (0.6, 0.2, 0.2)
     renormalise: bool = True
     cumulative: bool = False
     uncertainty_source: Literal["means", "posterior"] = "means"
+    leave_alone: bool = True
 
     def __post_init__(self) -> None:
         """Refuse weights that are no mix."""
@@ -50,9 +54,9 @@ class CorrectionConfig:
     def preset(cls, name: str) -> "CorrectionConfig":
         """Options of the `released` code, of the `paper`'s text, or ours (`miracl`); methods.md A.11."""
         if name == "released":
-            return cls(renormalise=False)
+            return cls(renormalise=False, leave_alone=False)
         if name == "paper":
-            return cls(target_mix=(1.0, 0.0, 0.0))
+            return cls(target_mix=(1.0, 0.0, 0.0), leave_alone=False)
         if name == "miracl":
             return cls()
         raise ConfigError("a preset out of released, paper, miracl", repr(name), "choose one of them")
