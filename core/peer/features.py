@@ -70,11 +70,11 @@ def _of_segments(values: np.ndarray, offsets: np.ndarray, kinds: tuple[str, ...]
 
 
 def _slope(values: np.ndarray, starts: np.ndarray, n: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Least-squares slope per step: Σ(k - k̄)x / Σ(k - k̄)², with Σ(k - k̄)² = n(n² - 1)/12."""
+    """Least-squares slope per step: Σ(k - k̄)x / Σ(k - k̄)², with Σ(k - k̄)² = n(n² - 1)/12; of one step 0."""
     places = np.arange(len(values), dtype=np.float64)
     within = places - np.repeat(starts, n[:, 0].astype(np.int64))
     weighted = np.add.reduceat(values * within[:, None], starts, axis=0)
-    return np.asarray((weighted - (n - 1) / 2 * n * mean) / np.maximum(n * (n**2 - 1) / 12, 1.0))
+    return np.asarray((weighted - (n - 1) / 2 * n * mean) / np.where(n > 1, n * (n**2 - 1) / 12, 1.0))
 
 
 def _standardised(features: np.ndarray, training: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The network's peer: a logistic regression per label on hand-made features, out of fold by patient (methods.md G.2).
 
 A pair's out-of-fold probability comes from a regression that never saw the patient, hence never the pair's own label.
+One number is shared by all folds: the ridge penalty, chosen by the loss over all of them.
 """
 
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from core.cohort.tensors import PackedCohort
+from core.errors import ConfigError
 from core.hints import Bool, Float, Int
 from core.locks import Pairs
 from core.options import check_options, sourced
@@ -38,6 +40,8 @@ class PeerConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if not self.penalties or min(self.penalties) < 0:
+            raise ConfigError("PeerConfig.penalties of 0 or more", str(self.penalties), "give one at least")
 
 
 @dataclass(frozen=True)
