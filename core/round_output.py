@@ -20,9 +20,18 @@ from core.evidence import EVIDENCE, attribution_mode, explain
 from core.fileio import sync_directory
 from core.models.miracl import Batch
 from core.progress import Progress, in_quarters
-from core.round_tables import EPOCH, Round, default_budget, detector_table, label_table, mixture_table, pair_table
+from core.round_tables import (
+    EPOCH,
+    Round,
+    default_budget,
+    detector_table,
+    harm_table,
+    label_table,
+    mixture_table,
+    pair_table,
+)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _MEGABYTE_KB = 1024
 
 
@@ -116,6 +125,7 @@ def write_round(out: Path, made: Round, place: torch.device, budget: int | None,
         "epoch": pa.Table.from_pylist(made.fitted.rows, schema=EPOCH),
         "evidence": evidence_table(made, pairs, place, progress),
         "detector_score": detector_table(made),
+        "harm": harm_table(made),
     }
     for name, table in tables.items():
         pq.write_table(table, aside / f"{name}.parquet", compression="zstd")

@@ -12,13 +12,16 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import expit
 
+from core.calibrated.peer_posterior import noisy_groups, peer_posterior
+from core.calibrated.posterior import Rates
 from core.cohort.store import Cohort
 from core.cohort.tensors import PackedCohort
 from core.config import ReviewConfig, TrainConfig
+from core.correction.harm import expected_harm
+from core.detectors.registry import scores
 from core.fit import Fitted
 from core.hints import Bool, Float, Int, UInt8
 from core.locks import Pairs
-from core.selection.difficulty import pair_loss
 from core.selection.mixture import Mixtures
 from core.selection.partition import PARTITIONS
 
@@ -52,6 +55,12 @@ class Round:
         """P(label wrong) where the method estimates it, else |corrected - observed|: a rank of suspicion."""
         told = self.fitted.error_probability
         return np.abs(self.fitted.corrected - self.pairs.observed) if told is None else told
+
+    @property
+    def rates(self) -> Rates:
+        """Estimated noise rates: the method's, else those that the peer alone reads."""
+        told = self.fitted.rates
+        return self.fitted.method.setting.peer_rates if told is None else Rates(told.rho_plus, told.rho_minus)
 
 
 DISPUTED = 0.5  # |corrected - observed| from here on means that the suggestion is not the record
@@ -151,6 +160,7 @@ def pair_table(made: Round, budget: int) -> pa.Table:
     )
     fused, series, note = (fitted.probability[k][rows, labels] for k in range(3))
     of_test = np.asarray(packed.is_test)[rows]
+    peer = fitted.traces.out_of_fold
     return pa.table(
         {
             "stay_id": pa.array(np.asarray(packed.stay_ids)[rows], pa.int64()),
@@ -163,6 +173,7 @@ def pair_table(made: Round, budget: int) -> pa.Table:
             "probability": pa.array(fused),
             "probability_series": pa.array(series, mask=~np.asarray(packed.has_series)[rows] | np.isnan(series)),
             "probability_note": pa.array(note, mask=~np.asarray(packed.has_note)[rows] | np.isnan(note)),
+            **({} if peer is None else {"probability_peer": pa.array(peer[rows, labels], pa.float32())}),
             "rank": pa.array(selection.rank[rows, labels], pa.int16()),
             "difficulty": pa.array(selection.difficulty[rows, labels], pa.float32()),
             "selection_score": pa.array(score, pa.float32()),
@@ -199,10 +210,10 @@ def _histories(logits: np.ndarray, rows: np.ndarray, labels: np.ndarray) -> pa.A
 
 
 def label_table(made: Round) -> pa.Table:
-    """Table ``label``: the label set, each label's observed prevalence, and estimated noise rates if any."""
+    """Table ``label``: the label set, each label's observed prevalence, and estimated noise rates."""
     stated = made.pairs.stated
     prevalence = (made.pairs.observed * stated).sum(0) / np.maximum(stated.sum(0), 1)
-    entries, rates = made.cohort.manifest["labels"], made.fitted.rates
+    entries, rates = made.cohort.manifest["labels"], made.rates
     texts = {
         field: pa.array([str(entry.get(key, "")) for entry in entries], pa.string())
         for field, key in (
@@ -217,15 +228,10 @@ def label_table(made: Round) -> pa.Table:
             "label_id": pa.array(range(len(entries)), pa.int16()),
             **texts,
             "prevalence": pa.array(prevalence, pa.float64()),
-            "rho_plus": _rates(rates.rho_plus if rates else None, len(entries)),
-            "rho_minus": _rates(rates.rho_minus if rates else None, len(entries)),
+            "rho_plus": _known(rates.rho_plus),
+            "rho_minus": _known(rates.rho_minus),
         }
     )
-
-
-def _rates(rates: np.ndarray | None, labels: int) -> pa.Array:
-    """Estimated rates, empty where the method estimates none."""
-    return pa.nulls(labels, pa.float64()) if rates is None else _known(rates)
 
 
 def _known(figures: np.ndarray) -> pa.Array:
@@ -268,31 +274,31 @@ EPOCH = pa.schema(
 
 
 def detector_table(made: Round) -> pa.Table:
-    """Table ``detector_score``: detectors that come with a round, high means suspect.
+    """Table ``detector_score``: training stays' stated pairs, a column for each detector, high is suspect."""
+    rows, labels = np.nonzero(made.pairs.stated & made.pairs.training[:, None])
+    found = scores(made.fitted.traces, config=made.config.detectors)
+    return pa.table(
+        {
+            "stay_id": pa.array(np.asarray(made.packed.stay_ids)[rows], pa.int64()),
+            "label_id": pa.array(labels.astype(np.int16)),
+            **{name: pa.array(score[rows, labels], pa.float32()) for name, score in found.items()},
+        }
+    )
 
-    ``miracl_score`` is Z̃, ``loss`` the pair's cross-entropy, ``difficulty`` D, ``rank`` the class-oriented rank r̂ or
-    1 - r̂.
+
+def harm_table(made: Round) -> pa.Table:
+    """Table ``harm``: what the correction is expected to do, per label and direction (`core.correction.harm`).
+
+    Whatever the preset: P(label wrong) is the method's own where it estimates one, else the peer's, which knows nothing
+    of the correction. Pairs that people answered, surely or not, aren't counted: no correction moved them.
     """
-    rows, labels = np.nonzero(made.pairs.stated)
-    observed, selection = made.pairs.observed, made.fitted.selection
-    places = (selection.rank.astype(np.float32) - 1) / max(observed.shape[1] - 1, 1)
-    detectors = {
-        "miracl_score": selection.score,
-        "loss": pair_loss(made.fitted.probability[0], observed),
-        "difficulty": selection.difficulty,
-        "rank": np.where(observed == 1, places, 1 - places),
-    }
-    stays = pa.array(np.asarray(made.packed.stay_ids)[rows], pa.int64())
-    label_ids = pa.array(labels.astype(np.int16))
-    tables = [
-        pa.table(
-            {
-                "stay_id": stays,
-                "label_id": label_ids,
-                "detector": _words((name,), np.zeros(len(rows), np.uint8)),
-                "score": pa.array(np.asarray(score)[rows, labels], pa.float32()),
-            }
-        )
-        for name, score in detectors.items()
-    ]
-    return pa.concat_tables(tables)
+    pairs, fitted, rates = made.pairs, made.fitted, made.fitted.rates
+    unanswered = pairs.member & (pairs.base == pairs.observed)
+    wrong = fitted.error_probability
+    if wrong is not None:
+        found = None if rates is None else noisy_groups(Rates(rates.rho_plus, rates.rho_minus))
+        return expected_harm(pairs.observed, fitted.corrected, wrong, unanswered, found)
+    setting = fitted.method.setting
+    read, logit = setting.peer_rates, setting.observed_peer.logit
+    wrong = peer_posterior(made.packed, pairs, logit, read, made.config.calibrated)
+    return expected_harm(pairs.observed, fitted.corrected, wrong, unanswered, noisy_groups(read))

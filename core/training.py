@@ -15,6 +15,8 @@ from core.config import TrainConfig
 from core.errors import ConfigError
 from core.fit import Checkpoints, fit, never
 from core.locks import lay_on_pairs, locks_digest
+from core.methods.registry import WEIGHING
+from core.methods.sources import LabelSources
 from core.progress import Progress, Silent, in_quarters
 from core.round_output import write_round
 from core.round_tables import Round
@@ -93,8 +95,9 @@ def train_round(
         watch.stage("packing series and notes")
         packed = pack_cohort(cohort, config.tensors, cache_dir or run_dir / "cache", in_quarters(watch))
         pairs = lay_on_pairs(packed, locks)
+        sources = sources_of(cohort, config, watch)
         fitted = fit(
-            packed, pairs, config, seed=seed, place=place,
+            packed, pairs, config, seed=seed, place=place, sources=sources,
             persistence=tuple(str(label["persistence"]) for label in cohort.manifest["labels"]), with_peer=True,
             checkpoints=Checkpoints(run_dir, identity_digest(identity)), progress=watch, should_stop=should_stop,
         )  # fmt: skip
@@ -104,6 +107,22 @@ def train_round(
         out = write_round(run_dir / "out", Round(identity, config, cohort, packed, pairs, fitted), place, budget, watch)
         watch.finish()
         return out
+
+
+def sources_of(cohort: Cohort, config: TrainConfig, watch: Progress) -> LabelSources | None:
+    """Every label source of the cohort, for a method that weighs several; None for the others.
+
+    Where the cohort has one alone, such a method is plain binary cross-entropy on it, and that is told.
+    """
+    name = config.method.name
+    if name not in WEIGHING:
+        return None
+    sources = LabelSources.of_cohort(cohort)
+    if sources.count == 1:
+        watch.stage(f"{name} with one label source alone, {sources.names[0]}: plain cross-entropy on it")
+    else:
+        watch.stage(f"{name} over {sources.count} label sources: {', '.join(sources.names)}")
+    return sources
 
 
 def choose_device(name: str) -> torch.device:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.calibrated.peer_posterior import peer_rates
+from core.calibrated.posterior import Rates
 from core.cohort.tensors import PackedCohort
 from core.config import LossConfig, TrainConfig
 from core.hints import Bool, Float
@@ -85,6 +87,12 @@ class Setting:
         if not (self.pairs.base != self.pairs.observed).any():
             return self.peer
         return fit_peer(self.packed, unreviewed(self.pairs), self.config.peer, self.seed)
+
+    @cached_property
+    def peer_rates(self) -> Rates:
+        """Noise rates as the regression alone reads them, the same in every round of a review."""
+        logit, folds = self.observed_peer.logit, self.config.peer.folds
+        return peer_rates(self.packed, self.pairs, logit, self.config.calibrated, folds, self.seed)
 
 
 @dataclass

@@ -64,7 +64,8 @@ class DawidSkene(Consensus):
 
     Notes
     -----
-    Since the posterior is one of the truth, ``error_probability`` is its distance from the record.
+    Since the posterior is one of the truth, ``error_probability`` is its distance from the record; there is none where
+    no two sources speak of one pair, as with a single source.
     """
 
     fitted: DawidSkeneFit = field(init=False)
@@ -74,6 +75,7 @@ class DawidSkene(Consensus):
         pairs = self.setting.pairs
         counted = np.broadcast_to(pairs.training[:, None], pairs.observed.shape)
         self.fitted = dawid_skene(sources, self.config.method.consensus, counted)
-        wrong = np.abs(self.fitted.posterior - pairs.observed)
-        self.error_probability = np.where(pairs.member & sources.stated, wrong, 0.0).astype(np.float32)
+        if self.fitted.identified.any():
+            wrong = np.abs(self.fitted.posterior - pairs.observed)
+            self.error_probability = np.where(pairs.member & sources.stated, wrong, 0.0).astype(np.float32)
         return self.fitted.posterior

@@ -4,16 +4,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.calibrated.peer_posterior import noisy_groups
 from core.config import TrainConfig
 from core.correction.cooccurrence import cooccurrence, negative_filter
 from core.correction.relabel import corrected_labels, predicted_labels
 from core.hints import Bool, Float
 from core.locks import Pairs
-from core.methods.base import EpochEnd, Method, auxiliary_losses
+from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
 from core.schedules import beta
 from core.selection.dynamics import LearningDynamics
+from core.selection.groups import by_class
 from core.selection.partition import Selection, select
 
 
@@ -71,14 +73,22 @@ class Miracl(Method):
     ----------
     blend
         β of this epoch; 0 while warming up.
+    still
+        bool [stays, labels], pairs of groups in which the peer finds no noise: with ``correction.leave_alone`` they
+        keep what was given. None without it.
     """
 
     blend: float = 0.0
+    still: Bool[np.ndarray, "stays labels"] | None = None
 
     def prepare(self) -> None:
-        """Fix Z⁻ for the round."""
+        """Fix Z⁻, and what is left alone, for the round."""
         self.eligible = eligible_pairs(self.setting.pairs, self.config)
         self.corrected_here: Tensor = self.base
+        if self.config.correction.leave_alone:
+            rates = self.setting.peer_rates
+            self.rates = NoiseRates(rates.rho_plus, rates.rho_minus)
+            self.still = by_class(self.setting.pairs.observed, ~noisy_groups(rates))
 
     def begin_epoch(self, t: int) -> None:
         """Take the labels corrected at the end of the epoch before."""
@@ -108,6 +118,8 @@ class Miracl(Method):
             pairs.base, predicted, selection.uncertainty, pairs.observed, self.eligible, pairs.member,
             previous=self.corrected if t > config.optim.warm_up else None, config=config.correction,
         )  # fmt: skip
+        if self.still is not None:
+            self.corrected = np.where(self.still, pairs.base, self.corrected)
         self.counts = selection.counts(pairs.member)
 
     def state(self) -> dict[str, Tensor]:

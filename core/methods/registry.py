@@ -24,6 +24,9 @@ METHODS: dict[str, str] = {
 }
 """Name in ``config.method.name`` → where its class stands; loaded when it is asked for."""
 
+WEIGHING = ("attention_on_label", "majority", "mean_of_sources", "dawid_skene")
+"""Methods that read every label source of a cohort; the others read the primary one alone."""
+
 
 def make_method(setting: Setting) -> Method:
     """Make the method that the config names."""

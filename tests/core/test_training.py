@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from core.cohort.store import Cohort, open_cohort, write_cohort
 from core.cohort.tensors import pack_cohort
 from core.config import ReviewConfig, TrainConfig, make_config
+from core.detectors.registry import DETECTORS
 from core.errors import ConfigError, RunError
 from core.locks import lay_on_pairs, locks_digest
 from core.methods.miracl import objective
@@ -35,7 +36,7 @@ from core.training import choose_device, train_round
 from .conftest import manifest_fields
 from .tiny_cohort import learnable_cohort, learnable_tables
 
-TABLES = ("label", "pair", "mixture", "epoch", "evidence", "detector_score")
+TABLES = ("label", "pair", "mixture", "epoch", "evidence", "detector_score", "harm")
 QUICK = {
     "model.hidden": 16,
     "model.ffn": 32,
@@ -157,9 +158,13 @@ def test_the_tables_say_what_the_contract_says(trained: Path, cohort: Cohort) ->
     clean = pair["partition"] == "clean"
     assert (pair["uncertainty"][clean] == 0).all()
     assert np.allclose(pair["corrected"][clean], pair["observed"][clean])
-    scores = pq.read_table(trained / "detector_score.parquet").to_pandas()
-    assert set(scores["detector"]) == {"miracl_score", "loss", "difficulty", "rank"}
-    assert len(scores) == 4 * len(pair)
+    assert pair["probability_peer"].between(0, 1).all()
+    scores = pq.read_table(trained / "detector_score.parquet").to_pandas().set_index(["stay_id", "label_id"])
+    assert list(scores) == list(DETECTORS)
+    trained_on = pair[pair["split"] == "train"].set_index(["stay_id", "label_id"])
+    assert scores.index.sort_values().equals(trained_on.index.sort_values())
+    assert np.isfinite(scores).all(axis=None)
+    assert (scores["miracl_score"] == trained_on["selection_score"].loc[scores.index]).all()
 
 
 def test_test_stays_are_scored_but_never_corrected_or_flagged(trained: Path) -> None:

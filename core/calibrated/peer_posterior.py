@@ -1,0 +1,91 @@
+"""P(label wrong) from the peer alone: a diagnosis of any preset's correction that its network had no part in.
+
+The calibrated preset reads its noise rates in the same way (methods.md G.2); its W has the network's evidence besides.
+"""
+
+import numpy as np
+from scipy.special import expit
+
+from core.calibrated.config import CalibratedConfig
+from core.calibrated.posterior import Rates, clean_logit, estimated_rates, fit_through_noise, wrong_probability
+from core.calibrated.siblings import evidence_features
+from core.cohort.tensors import PackedCohort
+from core.hints import Bool, Float
+from core.locks import Pairs
+from core.peer.regression import patient_folds
+
+
+def noisy_groups(rates: Rates) -> Bool[np.ndarray, "labels classes"]:
+    """Tell which groups [labels, 2] hold noise: column 0 recorded absent (ρ₊ > 0), 1 recorded present (ρ₋ > 0)."""
+    return np.stack((rates.rho_plus > 0, rates.rho_minus > 0), axis=1)
+
+
+def peer_rates(
+    packed: PackedCohort,
+    pairs: Pairs,
+    logit: Float[np.ndarray, "stays labels"],
+    options: CalibratedConfig,
+    folds: int,
+    seed: int,
+) -> Rates:
+    """Noise rates from the anchors of the peer's evidence and the patient's other visits, one pair for all labels.
+
+    They are read from the observed labels of training stays, decisions left out, so that every round of a review has
+    those of the first.
+
+    Parameters
+    ----------
+    packed, pairs
+        Inputs, and labels with the decisions laid on them.
+    logit
+        The peer's, fitted on the observed labels, out of fold (`Setting.observed_peer`).
+    options
+        Anchors' shares, ridge, and the rates taken for none.
+    folds, seed
+        Patient-grouped folds of the cross-fitted reading, and the run's seed.
+    """
+    features = _features(packed, pairs, logit, pairs.observed)
+    fold = patient_folds(np.asarray(packed.patient_ids), folds, seed + 1)
+    plus, minus = estimated_rates(features, pairs.observed, _fitted_on(pairs), fold, options)
+    labels = pairs.observed.shape[1]
+    return Rates(np.full(labels, plus), np.full(labels, minus))
+
+
+def peer_posterior(
+    packed: PackedCohort,
+    pairs: Pairs,
+    logit: Float[np.ndarray, "stays labels"],
+    rates: Rates,
+    options: CalibratedConfig,
+) -> Float[np.ndarray, "stays labels"]:
+    """W = P(label wrong) by Bayes' rule from the peer's evidence and the patient's other visits.
+
+    It is fitted on the observed labels of training stays; what was decided of another visit is read in place of its
+    record. The network has no part in it.
+
+    Parameters
+    ----------
+    packed, pairs, logit, options
+        As `peer_rates` takes them.
+    rates
+        Noise rates, held fixed.
+
+    Returns
+    -------
+    ndarray
+        float32 [stays, labels]; 0 where a decision is locked, and throughout a group without noise.
+    """
+    features = _features(packed, pairs, logit, pairs.known)
+    weights = fit_through_noise(features, pairs.observed, _fitted_on(pairs), rates, options.ridge)
+    q = expit(clean_logit(features, weights))
+    wrong = wrong_probability(q, pairs.observed, rates, options.least_doubt)
+    return np.where(pairs.locked, 0.0, wrong).astype(np.float32)
+
+
+def _fitted_on(pairs: Pairs) -> np.ndarray:
+    return np.asarray(pairs.stated & pairs.training[:, None])
+
+
+def _features(packed: PackedCohort, pairs: Pairs, logit: np.ndarray, known: np.ndarray) -> np.ndarray:
+    patient, visit = np.asarray(packed.patient_ids), np.asarray(packed.visit)
+    return evidence_features(logit, known, patient, visit, _fitted_on(pairs), pairs.stated)
