@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scripts.running import console, needs_trainer
+from scripts import benchmark_single_cli
+from scripts.running import needs_trainer
 
 if TYPE_CHECKING:
     from scripts.benchmarks.command import Measuring
@@ -15,9 +16,8 @@ if TYPE_CHECKING:
 benchmark_app = typer.Typer(
     help="Measure, and write the table again.\n\nExample: miracl benchmark select", no_args_is_help=True
 )
-WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
-]
+for name, verb in benchmark_single_cli.VERBS.items():
+    benchmark_app.command(name)(verb)
 DEFAULT_WORKSPACE = Path("workspace")
 MethodsOption = Annotated[str, typer.Option(help="Names with commas between; all of the table when empty.")]
 VariantsOption = Annotated[str, typer.Option(help="Rows with commas between; all of the table when empty.")]
@@ -278,53 +278,34 @@ def benchmark_cost(
         measure(cost.jobs(plan), cost.run, how, cost_markdown, digest=digest, fresh=True)
 
 
-@benchmark_app.command("select")
-def benchmark_select(
-    stays: Annotated[int, typer.Option(min=100, help="Stays; 59,798 × 25 labels is the paper's size.")] = 59_798,
+@benchmark_app.command("sources")
+def benchmark_sources(
+    variants: VariantsOption = "",
+    scenarios: Annotated[str, typer.Option(help="Names with commas between; all of the table when empty.")] = "",
+    seeds: SeedsOption = 5,
+    size: SizeOption = "compact",
+    epochs: EpochsOption = 30,
+    stays: StaysOption = 4000,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = None,
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
 ) -> None:
-    """Time dynamics, mixtures, partition and correction of one epoch, against a plain restatement.
+    """Measure what several label sources are worth, and who finds out whom to believe; sources are simulated.
 
-    Example: miracl benchmark select
+    Example: miracl benchmark sources --scenarios careful --seeds 3
     """
     try:
-        from scripts.benchmarks.select import run
+        from scripts.benchmarks import sources
+        from scripts.benchmarks.command import measure
     except ModuleNotFoundError as error:
         needs_trainer(error)
-    run(stays)
-
-
-@benchmark_app.command("synthetic")
-def benchmark_synthetic(
-    stays: Annotated[int, typer.Option(min=100, help="Stays to invent.")] = 2000,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")] = 3,
-    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the network.")] = 30,
-    network: Annotated[bool, typer.Option(help="Train the network too; without it seconds instead of minutes.")] = True,
-) -> None:
-    """Measure how hard the invented patients are: clean labels, both modalities, each alone, and regression.
-
-    Example: miracl benchmark synthetic --seeds 1
-    """
-    try:
-        from core.cohort.sources.synthetic import SyntheticConfig
-        from scripts.benchmarks.synthetic import markdown, rows
-    except ModuleNotFoundError as error:
-        needs_trainer(error)
-    console.print(
-        markdown(rows(stays, list(range(seeds)), epochs, "compact", network, SyntheticConfig())), markup=False
-    )
-
-
-@benchmark_app.command("planted")
-def benchmark_planted(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    round_id: Annotated[int | None, typer.Option("--round", help="The round; the latest when not given.")] = None,
-) -> None:
-    """Measure how well a round on invented patients finds the noise that was planted in them.
-
-    Example: miracl benchmark planted --workspace workspace-demo
-    """
-    try:
-        from scripts.benchmarks.planted import markdown, measure
-    except ModuleNotFoundError as error:
-        needs_trainer(error)
-    console.print(markdown(measure(workspace, round_id)), markup=False)
+    with ExitStack() as stack:
+        plan = _plan((), (), seeds, size, epochs, "synthetic", stays, None, device, cache, quick)
+        how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
+        chosen = _names(variants, sources.QUICK_VARIANTS if quick else tuple(sources.VARIANTS))
+        columns = _names(scenarios, sources.QUICK_SCENARIOS if quick else tuple(sources.SCENARIOS))
+        measure(sources.jobs(plan, chosen, columns), sources.run, how, sources.markdown, digest=sources.digest)

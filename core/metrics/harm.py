@@ -10,7 +10,7 @@ import numpy as np
 from core.correction.harm import CROSSING, expected_harm, harmful_groups, leave_alone
 from core.hints import Bool, Float, UInt8
 
-__all__ = ["AccuracyChange", "expected_harm", "harmful_groups", "label_accuracy", "leave_alone"]
+__all__ = ["AccuracyChange", "expected_harm", "handed_out", "harmful_groups", "label_accuracy", "leave_alone"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ class AccuracyChange:
     soft_after: float
 
 
+def handed_out(
+    observed: UInt8[np.ndarray, "stays labels"], corrected: Float[np.ndarray, "stays labels"]
+) -> UInt8[np.ndarray, "stays labels"]:
+    """Round corrected labels to 0 or 1, uint8; where one lies just between, the record stands."""
+    turned = np.abs(corrected - observed) > CROSSING
+    return np.asarray(np.where(turned, observed == 0, observed != 0), np.uint8)
+
+
 def label_accuracy(
     observed: UInt8[np.ndarray, "stays labels"],
     corrected: Float[np.ndarray, "stays labels"],
@@ -55,7 +63,7 @@ def label_accuracy(
     dict
         Keys ``positive``, ``negative`` (observed class), ``pooled``.
     """
-    changed = np.abs(corrected - observed) > CROSSING
+    changed = handed_out(observed, corrected) != observed
     wrong = observed != truth
     told = {}
     for name, group in (

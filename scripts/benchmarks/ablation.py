@@ -29,6 +29,7 @@ VARIANTS: dict[str, Variant] = {
     "by_difficulty": Variant("+ heads, correction by difficulty", "miracl", (_OFF, ("selection.alpha", 0.0))),
     "by_rank": Variant("+ heads, correction by rank", "miracl", (_OFF, ("selection.alpha", 1.0))),
     "full": Variant("full (class-oriented)", "miracl"),
+    "corrects_all": Variant("full, quiet classes corrected too", "miracl", (("correction.leave_alone", False),)),
     "contrast_off": Variant("full, contrast off", "miracl", (_OFF,)),
     "contrast_visit": Variant("full, contrast by visit", "miracl", (("loss.contrast", "visit"),)),
     "grouped": Variant("full, a patient's stays in one batch", "miracl", (("optim.sampler", "patient_grouped"),)),

@@ -5,8 +5,10 @@ import time
 import numpy as np
 
 from core.fit import Fitted, fit
+from core.methods.linc import LiNC
 from core.metrics.audit import detection
 from core.metrics.compare import bootstrap_map
+from core.metrics.harm import handed_out
 from core.metrics.ranking import ranking_metrics
 from core.peer.regression import fit_peer
 from core.training import choose_device
@@ -103,8 +105,8 @@ def told(scene: Scene) -> Row:
 
 def corrected(scene: Scene, fitted: Fitted) -> Row:
     """What the correction did to training labels, and how far P(label wrong) can be taken at its word."""
-    pairs, truth = scene.pairs, scene.planted.truth == 1
-    before, after = (pairs.observed == 1) == truth, (fitted.corrected >= 0.5) == truth
+    pairs, truth = scene.pairs, scene.planted.truth
+    before, after = pairs.observed == truth, handed_out(pairs.observed, fitted.corrected) == truth
     row: Row = {
         "wrong_after": int((pairs.member & ~after).sum()),
         "accuracy_after": float(after[pairs.member].mean()),
@@ -125,9 +127,14 @@ def corrected(scene: Scene, fitted: Fitted) -> Row:
 
 
 def own_suspicion(fitted: Fitted) -> np.ndarray:
-    """The order in which the method itself would have pairs reviewed: P(label wrong), else MIRACL's score."""
+    """The order in which the method itself would have pairs reviewed.
+
+    P(label wrong) where it estimates that, LiNC's accumulator, else MIRACL's score.
+    """
     if fitted.error_probability is not None:
         return np.asarray(fitted.error_probability, np.float32)
+    if isinstance(fitted.method, LiNC):
+        return fitted.method.accumulated.cpu().numpy()
     from core.detectors.registry import scores
 
     return scores(fitted.traces, ("miracl_score",))["miracl_score"]
@@ -146,7 +153,7 @@ def suspicion(job: Job, fitted: Fitted) -> dict[str, np.ndarray]:
     from core.detectors.registry import scores
 
     own = {"bce": None, "linc": ("linc",)}.get(job.method, ("miracl_score",))
-    found = dict(scores(fitted.traces, own))
+    found = dict(scores(fitted.traces, own, fitted.method.config.detectors))
     if fitted.error_probability is not None:
         found["error_probability"] = fitted.error_probability
     return found

@@ -38,11 +38,11 @@ METHODS: dict[str, Compared] = {
     "multit": Compared("MultiT"),
     "medfuse": Compared("MedFuse"),
     "m3care": Compared("M3Care"),
-    "linc": Compared("LiNC"),
+    "linc": Compared("LiNC", "2"),
     "dfd": Compared("DFD"),
     "released": Compared("MIRACL, released code"),
     "paper": Compared("MIRACL, paper's text"),
-    "miracl": Compared("MIRACL, class-oriented"),
+    "miracl": Compared("MIRACL, class-oriented", "2"),
     "calibrated": Compared("MIRACL Audit, calibrated"),
     "regression": Compared("logistic regression", kind="regression"),
 }

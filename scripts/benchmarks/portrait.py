@@ -1,11 +1,10 @@
 """What one run looks like from inside, with the truth beside it: the numbers behind the paper's figures 5, 6 and 7.
 
-    python -m scripts.benchmarks.portrait --noise sym20 --out scripts/benchmarks/rows
+    miracl benchmark portrait --noise sym20
 
 trains one network and keeps histograms and means, never a pair: a file of some 30 kB that `figures` draws.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -13,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from core.errors import ConfigError
 from core.fileio import replacing
 from core.options import build_options
 from core.selection.difficulty import rank_within_stay
 from core.selection.dynamics import LearningDynamics, correct_predictions
 from core.traces import Traces
-from scripts.benchmarks.machine import ROOT
 
 CLASSES = ("negative", "positive")
 METRICS = ("loss", "rank", "difficulty", "score")
@@ -212,40 +211,38 @@ def load_portraits(folder: Path) -> list[Portrait]:
     ]
 
 
-def main() -> None:
-    from scripts.benchmarks.cohorts import synthetic_name
-    from scripts.benchmarks.runner import Job, Place
-    from scripts.benchmarks.scene import set_scene
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--noise", default="sym20")
-    parser.add_argument("--method", default="bce")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stays", type=int, default=4000)
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--size", default="compact")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--cache", type=Path, default=Path("workspace/benchmarks"))
-    parser.add_argument("--out", type=Path, default=ROOT / "scripts" / "benchmarks" / "rows")
-    given = parser.parse_args()
+def paint(
+    method: str,
+    noise: str,
+    *,
+    seed: int = 0,
+    stays: int = 4000,
+    epochs: int = 30,
+    size: str = "compact",
+    device: str = "cpu",
+    cache: Path,
+    out: Path,
+) -> Path:
+    """Train one network on invented patients with planted noise and save its portrait in `out`; the file."""
     from core.fit import fit
     from core.training import choose_device
+    from scripts.benchmarks.cohorts import synthetic_name
     from scripts.benchmarks.machine import machine
+    from scripts.benchmarks.methods import compared
+    from scripts.benchmarks.robustness import Plan, jobs
+    from scripts.benchmarks.runner import Place
+    from scripts.benchmarks.scene import set_scene
 
-    place = Place(given.cache, None, given.device)
-    cohort = synthetic_name(given.stays)
-    scene, packed = set_scene(
-        Job("robustness", cohort, given.method, given.noise, given.seed, given.size, given.epochs, "1", place)
-    )
-    fitted = fit(packed, scene.pairs, scene.config, seed=given.seed, place=choose_device(given.device))
+    if compared(method).kind != "network":
+        raise ConfigError("a method that trains a network", repr(method), "a portrait shows how a network learns")
+    cohort, device = synthetic_name(stays), choose_device(device).type
+    plan = Plan((method,), (noise,), (seed,), cohort, size, epochs, Place(cache, None, device))
+    scene, packed = set_scene(jobs(plan)[0])
+    fitted = fit(packed, scene.pairs, scene.config, seed=seed, place=choose_device(device))
     assert fitted is not None
     names = [label["name"] for label in scene.prepared.cohort.manifest["labels"]]
     drawn = draw_portrait(
-        fitted.traces, scene.planted.truth, names, method=given.method, noise=given.noise, seed=given.seed,
-        cohort=cohort, size=given.size, commit=machine()["commit"],
+        fitted.traces, scene.planted.truth, names, method=method, noise=noise, seed=seed, cohort=cohort, size=size,
+        commit=machine()["commit"],
     )  # fmt: skip
-    print(save_portrait(drawn, given.out))
-
-
-if __name__ == "__main__":
-    main()
+    return save_portrait(drawn, out)

@@ -15,6 +15,7 @@ from core.cohort.tensors import PackedCohort
 from core.fit import Fitted, fit
 from core.locks import lay_on_pairs
 from core.metrics.calibration import calibration
+from core.metrics.harm import handed_out
 from core.metrics.ranking import ranking_metrics
 from core.metrics.repair import first_pairs, random_removed, repair_curve
 from core.training import choose_device
@@ -91,7 +92,7 @@ def state(scene: Scene, fitted: Fitted, observed: np.ndarray) -> Row:
     row |= {
         "retrained": True,
         "map": float(found.map),
-        "wrong_after": int((every & ((fitted.corrected >= 0.5) != (truth == 1))).sum()),
+        "wrong_after": int((every & (handed_out(observed, fitted.corrected) != truth)).sum()),
     }
     if fitted.error_probability is not None:
         held = calibration(fitted.error_probability, observed, truth, pairs.member)

@@ -1,12 +1,11 @@
 """`core/RESULTS.md`, written whole from the raw rows, and the short tables of the README.
 
-    python -m scripts.benchmarks.results --rows scripts/benchmarks/rows
+    miracl benchmark report
 
 Both are made of rows alone, so that they can be written again wherever the rows are. The README's part stands between
 two marks and is replaced; the rest of it is left as it is.
 """
 
-import argparse
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from core.errors import RunError
 from core.fileio import replacing
 from core.noise.settings import SEVEN
 from scripts.benchmarks.figures import write_figures
-from scripts.benchmarks.machine import ROOT, commit
+from scripts.benchmarks.machine import commit
 from scripts.benchmarks.measures import measures, measures_markdown
 from scripts.benchmarks.portrait import load_portraits
 from scripts.benchmarks.report import ablation_markdown, cost_markdown, robustness_markdown
@@ -52,7 +51,7 @@ SHORT = ("bce", "bce_regularised", "gce", "linc", "paper", "miracl", DEFAULT, "r
 """Methods of the README's table; the best of the rest joins them."""
 
 PREFACE = """\
-Written by `python -m scripts.benchmarks.results` from the raw rows in `scripts/benchmarks/rows` (Parquet); what made
+Written by `miracl benchmark report` from the raw rows in `scripts/benchmarks/rows` (Parquet); what made
 the rows stands under each table. Each table is one command: `miracl benchmark {verbs}`. Runs that are finished are not
 run again; `--device cuda` runs them on a GPU.
 
@@ -164,27 +163,22 @@ def put_in_readme(text: str, readme: Path) -> None:
 
 
 def write_results(rows: Path, out: Path, figures: Path | None = None, readme: Path | None = None) -> Path:
-    """Write `out` from the rows of a folder; figures and the README's tables too where they are asked for."""
+    """Write `out` from the rows of a folder; figures and the README's tables too where they are asked for.
+
+    Raises
+    ------
+    RunError
+        When the folder holds no rows, or the README no marks.
+    """
     tables = read_tables(rows)
+    if not any(tables.values()):
+        raise RunError("a folder with the benchmarks' raw rows", "none", "measure first: miracl benchmark robustness")
     drawn = write_figures(tables, figures, load_portraits(rows)) if figures is not None else []
     links = [Path(os.path.relpath(path, out.parent)).as_posix() for path in drawn]
+    out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as path:
         path.write_text(results_markdown(tables, links), encoding="utf-8")
     os.chmod(out, READABLE)
     if readme is not None:
         put_in_readme(short_tables(tables), readme)
     return out
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=Path, default=ROOT / "scripts" / "benchmarks" / "rows")
-    parser.add_argument("--out", type=Path, default=ROOT / "core" / "RESULTS.md")
-    parser.add_argument("--figures", type=Path, default=None, help="folder for the figures; none without it")
-    parser.add_argument("--readme", type=Path, default=None, help="README whose marked part is replaced")
-    given = parser.parse_args()
-    print(write_results(given.rows, given.out, given.figures, given.readme))
-
-
-if __name__ == "__main__":
-    main()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.cohort.tensors import PackedCohort
-from core.config import TrainConfig, make_config
+from core.config import DetectorConfig, TrainConfig, make_config
 from core.locks import Pairs, lay_on_pairs
 from core.noise.settings import Planted
 from scripts.benchmarks.cohorts import Prepared, prepare
@@ -46,14 +46,20 @@ def is_regression(job: Job) -> bool:
 
 def digest(job: Job) -> str:
     """Digest of the options that bear on a job: a method's results do not hang on another method's options."""
-    plain = config_of(job).to_dict()
+    config = config_of(job)
+    plain = config.to_dict()
     name = plain["method"]["name"]
     if is_regression(job):
         plain = {part: plain[part] for part in ("peer", "tensors")}
     else:
         plain["method"] = {k: v for k, v in plain["method"].items() if not isinstance(v, dict) or k == name}
-        if name != "calibrated":
+        careful = name == "miracl" and config.correction.leave_alone
+        if not careful:
+            del plain["correction"]["leave_alone"]
+        if not careful and name != "calibrated":
             del plain["calibrated"]
+        if config.detectors == DetectorConfig():
+            del plain["detectors"]
     return hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 

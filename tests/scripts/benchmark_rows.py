@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from scripts.benchmarks.ablation import VARIANTS
+from scripts.benchmarks.methods import METHODS
 from scripts.benchmarks.rows import SCHEMAS
 
 MACHINE: dict[str, Any] = {
@@ -12,9 +14,11 @@ MACHINE: dict[str, Any] = {
 
 
 def row(table: str = "robustness", **given: Any) -> dict[str, Any]:
-    """A row of a table; what is not given is absent."""
+    """A row of a table, of its method's present version; what is not given is absent."""
     key = {"cohort": "synthetic-4000", "method": "bce", "noise": "sym20", "seed": 0, "size": "compact", "epochs": 30}
-    return {**dict.fromkeys(SCHEMAS[table].names), **key, "version": "1", **MACHINE, **given}
+    named = (VARIANTS if table == "ablation" else METHODS).get(given.get("method", "bce"))
+    version = named.version if named else "1"
+    return {**dict.fromkeys(SCHEMAS[table].names), **key, "version": version, **MACHINE, **given}
 
 
 def runs(method: str, noise: str, maps: list[float], **given: Any) -> list[dict[str, Any]]:

@@ -1,0 +1,141 @@
+"""The verbs of `miracl benchmark` beside the resumable tables: one measurement each, portraits, the written results."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scripts.running import console, needs_trainer
+
+ROOT = Path(__file__).parents[1]
+DEFAULT_WORKSPACE = Path("workspace")
+DEFAULT_CACHE = DEFAULT_WORKSPACE / "benchmarks"
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
+]
+RowsOption = Annotated[Path | None, typer.Option(help="Folder of the raw rows (Parquet).", file_okay=False)]
+
+
+def benchmark_select(
+    stays: Annotated[int, typer.Option(min=100, help="Stays; 59,798 × 25 labels is the paper's size.")] = 59_798,
+) -> None:
+    """Time dynamics, mixtures, partition and correction of one epoch, against a plain restatement.
+
+    Example: miracl benchmark select
+    """
+    try:
+        from scripts.benchmarks.select import run
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    run(stays)
+
+
+def benchmark_synthetic(
+    stays: Annotated[int, typer.Option(min=100, help="Stays to invent.")] = 2000,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")] = 3,
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the network.")] = 30,
+    network: Annotated[bool, typer.Option(help="Train the network too; without it seconds instead of minutes.")] = True,
+) -> None:
+    """Measure how hard the invented patients are: clean labels, both modalities, each alone, and regression.
+
+    Example: miracl benchmark synthetic --seeds 1
+    """
+    try:
+        from core.cohort.sources.synthetic import SyntheticConfig
+        from scripts.benchmarks.synthetic import markdown, rows
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(
+        markdown(rows(stays, list(range(seeds)), epochs, "compact", network, SyntheticConfig())), markup=False
+    )
+
+
+def benchmark_planted(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    round_id: Annotated[int | None, typer.Option("--round", help="The round; the latest when not given.")] = None,
+) -> None:
+    """Measure how well a round on invented patients finds the noise that was planted in them.
+
+    Example: miracl benchmark planted --workspace workspace-demo
+    """
+    try:
+        from scripts.benchmarks.planted import markdown, measure
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(markdown(measure(workspace, round_id)), markup=False)
+
+
+def benchmark_portrait(
+    noise: Annotated[str, typer.Option(help="The planted noise, one.")] = "sym20",
+    method: Annotated[str, typer.Option(help="The method, one.")] = "bce",
+    seed: Annotated[int, typer.Option(min=0, help="Of patients, noise and weights.")] = 0,
+    stays: Annotated[int, typer.Option(min=50, help="Invented stays.")] = 4000,
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the network.")] = 30,
+    size: Annotated[str, typer.Option(help="compact or paper.")] = "compact",
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+    rows: RowsOption = None,
+    cache: Annotated[Path, typer.Option(help="Folder of packed cohorts, safe to delete.", file_okay=False)] = (
+        DEFAULT_CACHE
+    ),
+) -> None:
+    """Train one network and keep what it looks like from inside, with the truth beside it: figures are drawn of it.
+
+    Example: miracl benchmark portrait --noise sym20
+    """
+    try:
+        from contextlib import ExitStack
+
+        from scripts.benchmarks.command import rows_folder
+        from scripts.benchmarks.portrait import paint
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        folder = rows_folder(rows, False, stack)
+        made = paint(
+            method, noise, seed=seed, stays=stays, epochs=epochs, size=size, device=device, cache=cache, out=folder
+        )
+    console.print(str(made), markup=False)
+
+
+def benchmark_report(
+    rows: RowsOption = None,
+    out: Annotated[Path | None, typer.Option(help="The document; core/RESULTS.md in the tree.", dir_okay=False)] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder of the figures; .readme/figures in the tree.", file_okay=False)
+    ] = None,
+    readme: Annotated[
+        Path | None, typer.Option(help="README whose marked part is replaced; the tree's own.", dir_okay=False)
+    ] = None,
+) -> None:
+    """Write all tables and figures from the raw rows; nothing is trained.
+
+    In the developers' tree: core/RESULTS.md, the README's tables and .readme/figures. Elsewhere, or where `--out` is
+    given: that document, and what else is asked for.
+
+    Example: miracl benchmark report
+    """
+    try:
+        from contextlib import ExitStack
+
+        from scripts.benchmarks.command import rows_folder
+        from scripts.benchmarks.results import write_results
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    if out is None and (ROOT / ".git").exists():
+        out = ROOT / "core" / "RESULTS.md"
+        figures, readme = figures or ROOT / ".readme" / "figures", readme or ROOT / "README.md"
+    out = out or DEFAULT_CACHE / "RESULTS.md"
+    with ExitStack() as stack:
+        written = write_results(rows_folder(rows, False, stack), out, figures, readme)
+    console.print(str(written), markup=False)
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "report": benchmark_report,
+    "portrait": benchmark_portrait,
+    "select": benchmark_select,
+    "synthetic": benchmark_synthetic,
+    "planted": benchmark_planted,
+}
+"""Verb and function, in the order of the help."""
