@@ -44,6 +44,7 @@ QUICK = {
     "optim.batch": 16,
     "optim.epochs": 5,
     "optim.warm_up": 2,
+    "correction.leave_alone": False,  # whatever the peer makes of 80 stays
 }
 
 
