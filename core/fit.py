@@ -137,7 +137,7 @@ def fit(
         When no training stay has a label, checkpoints are cut short or another run's, or the loss is not finite.
     """
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        setting = Setting(config, packed, pairs, place, seed, sources)
+        setting = Setting(config, packed, pairs, place, seed, sources, persistence)
         return _fit(setting, persistence, with_peer, checkpoints, progress or Silent(), should_stop)
 
 

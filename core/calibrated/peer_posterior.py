@@ -7,7 +7,14 @@ import numpy as np
 from scipy.special import expit
 
 from core.calibrated.config import CalibratedConfig
-from core.calibrated.posterior import Rates, clean_logit, estimated_rates, fit_through_noise, wrong_probability
+from core.calibrated.posterior import (
+    Rates,
+    clean_logit,
+    estimated_rates,
+    fit_through_noise,
+    with_chosen_ridge,
+    wrong_probability,
+)
 from core.calibrated.siblings import evidence_features
 from core.cohort.tensors import PackedCohort
 from core.hints import Bool, Float
@@ -27,6 +34,7 @@ def peer_rates(
     options: CalibratedConfig,
     folds: int,
     seed: int,
+    kinds: tuple[str, ...] = (),
 ) -> Rates:
     """Noise rates from the anchors of the peer's evidence and the patient's other visits, one pair for all labels.
 
@@ -46,7 +54,8 @@ def peer_rates(
     """
     features = _features(packed, pairs, logit, pairs.observed)
     fold = patient_folds(np.asarray(packed.patient_ids), folds, seed + 1)
-    plus, minus = estimated_rates(features, pairs.observed, _fitted_on(pairs), fold, options)
+    chosen = with_chosen_ridge(options, features, pairs.observed, _fitted_on(pairs), fold, kinds)
+    plus, minus = estimated_rates(features, pairs.observed, _fitted_on(pairs), fold, chosen, kinds)
     labels = pairs.observed.shape[1]
     return Rates(np.full(labels, plus), np.full(labels, minus))
 

@@ -67,6 +67,8 @@ class Setting:
         Of the run.
     sources
         Several sources' labels, for the methods that weigh them.
+    persistence
+        ``lifelong``, ``recurrent`` or ``acute``, per label; empty where nobody knows.
     """
 
     config: TrainConfig
@@ -75,6 +77,7 @@ class Setting:
     place: torch.device
     seed: int
     sources: LabelSources | None = None
+    persistence: tuple[str, ...] = ()
 
     @cached_property
     def peer(self) -> Peer:

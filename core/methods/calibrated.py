@@ -5,7 +5,15 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from core.calibrated.posterior import Rates, clean_logit, estimated_rates, fit_through_noise, wrong_probability
+from core.calibrated.posterior import (
+    Rates,
+    clean_logit,
+    estimated_rates,
+    fit_through_noise,
+    matched,
+    with_chosen_ridge,
+    wrong_probability,
+)
 from core.calibrated.siblings import evidence_features
 from core.hints import Float
 from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
@@ -24,23 +32,28 @@ class Calibrated(Method):
 
     def prepare(self) -> None:
         """Estimate the noise rates from the peer."""
-        options, pairs, packed = self.config.calibrated, self.setting.pairs, self.setting.packed
+        pairs, packed = self.setting.pairs, self.setting.packed
         self.fitted_on = pairs.stated & pairs.training[:, None]
+        self.kinds = self.setting.persistence
         self.peer_logit = self.setting.observed_peer.logit
-        features = self._features(self.peer_logit, True)
-        labels = len(packed.label_keys)
         fold = patient_folds(np.asarray(packed.patient_ids), self.config.peer.folds, self.setting.seed + 1)
-        plus, minus = estimated_rates(features, pairs.observed, self.fitted_on, fold, options)
+        seen = self._features(self.peer_logit, pairs.observed, True)
+        self.options = with_chosen_ridge(self.config.calibrated, seen, pairs.observed, self.fitted_on, fold, self.kinds)
+        plus, minus = estimated_rates(seen, pairs.observed, self.fitted_on, fold, self.options, self.kinds)
+        labels = len(packed.label_keys)
         self.noise = Rates(np.full(labels, plus), np.full(labels, minus))
         self.rates = NoiseRates(self.noise.rho_plus, self.noise.rho_minus)
+        self.weight = self.options.network_weight * min(1.0, (1 - plus - minus) / self.options.trusted_span) ** 4
+        self.noisy_class = np.where(pairs.observed == 1, minus > 0, plus > 0)
+        self.of_peer = self._wrong(self.peer_logit, True)
         self.targets: Tensor = self.base
         self.error_probability = np.zeros(pairs.base.shape, np.float32)
 
-    def _features(self, evidence: np.ndarray, siblings: bool) -> np.ndarray:
+    def _features(self, evidence: np.ndarray, known: np.ndarray, siblings: bool) -> np.ndarray:
         pairs, packed = self.setting.pairs, self.setting.packed
         return evidence_features(
-            evidence, pairs.known, np.asarray(packed.patient_ids), np.asarray(packed.visit), self.fitted_on,
-            pairs.stated, siblings,
+            evidence, known, np.asarray(packed.patient_ids), np.asarray(packed.visit), self.fitted_on, pairs.stated,
+            siblings,
         )  # fmt: skip
 
     def begin_epoch(self, t: int) -> None:
@@ -61,26 +74,29 @@ class Calibrated(Method):
 
     def end_epoch(self, t: int, end: EpochEnd) -> None:
         """Estimate W anew while the window of evidence grows."""
-        options, pairs = self.config.calibrated, self.setting.pairs
+        options, pairs = self.options, self.setting.pairs
         if t < self.config.optim.warm_up or (t > options.window_last and t > self.config.optim.warm_up):
             return
         first = min(options.window_first, t) - 1
         of_network = end.traces.logits[first : min(t, options.window_last)].mean(0, dtype=np.float32)
-        evidence = options.network_weight * of_network + (1 - options.network_weight) * self.peer_logit
-        flagged = self._wrong(evidence, options.siblings != "off")
-        trained = flagged if options.siblings != "flags" else self._wrong(evidence, False)
-        change = np.where(pairs.member, trained, 0.0)
+        evidence = self.weight * of_network + (1 - self.weight) * self.peer_logit
+        flagged = self._wrong(evidence, options.siblings != "off", self.of_peer)
+        trained = flagged if options.siblings != "flags" else self._wrong(evidence, False, self.of_peer)
+        change = np.where(pairs.member & self.noisy_class, trained, 0.0)
         self.corrected = np.asarray((1 - change) * pairs.base + change * (1 - pairs.base), np.float32)
         self.error_probability = np.where(pairs.locked, 0.0, flagged).astype(np.float32)
-        self.counts = {**self.counts, "noisy": int((pairs.member & (flagged > 0.5)).sum())}
-        self.counts["clean"] = int(pairs.member.sum()) - self.counts["noisy"]
+        doubted = int((pairs.member & self.noisy_class & (flagged > 0.5)).sum())
+        self.counts = {**self.counts, "noisy": doubted, "clean": int(pairs.member.sum()) - doubted}
 
-    def _wrong(self, evidence: np.ndarray, siblings: bool) -> np.ndarray:
-        options, pairs = self.config.calibrated, self.setting.pairs
-        features = self._features(evidence, siblings)
-        weights = fit_through_noise(features, pairs.observed, self.fitted_on, self.noise, options.ridge)
-        q = expit(clean_logit(features, weights))
-        return wrong_probability(q, pairs.observed, self.noise, options.least_doubt)
+    def _wrong(self, evidence: np.ndarray, siblings: bool, reference: np.ndarray | None = None) -> np.ndarray:
+        options, observed = self.options, self.setting.pairs.observed
+        features = self._features(evidence, self.setting.pairs.known, siblings)
+        weights = fit_through_noise(features, observed, self.fitted_on, self.noise, options.ridge, None, self.kinds)
+        traced = Rates(*(np.maximum(rate, options.trace) for rate in (self.noise.rho_plus, self.noise.rho_minus)))
+        found = wrong_probability(expit(clean_logit(features, weights)), observed, traced, options.least_doubt)
+        if reference is None or options.match == "off":
+            return found
+        return matched(found, reference, observed, self.fitted_on, options.match == "moments")
 
     def state(self) -> dict[str, Tensor]:
         """Give the targets and W."""

@@ -2,6 +2,7 @@
 
 from importlib import import_module
 
+from core.errors import ConfigError
 from core.methods.base import Method, Setting
 
 METHODS: dict[str, str] = {
@@ -29,8 +30,17 @@ WEIGHING = ("attention_on_label", "majority", "mean_of_sources", "dawid_skene")
 
 
 def make_method(setting: Setting) -> Method:
-    """Make the method that the config names."""
-    module, name = METHODS[setting.config.method.name].split(":")
+    """Make the method that the config names.
+
+    Raises
+    ------
+    ConfigError
+        When there is none of that name.
+    """
+    asked = setting.config.method.name
+    if asked not in METHODS:
+        raise ConfigError(f"method.name among {', '.join(METHODS)}", repr(asked), "choose one of them")
+    module, name = METHODS[asked].split(":")
     made = getattr(import_module(module), name)(setting)
     assert isinstance(made, Method)
     return made
