@@ -5,6 +5,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from core.calibrated.decided import recalibrated
 from core.calibrated.posterior import (
     Rates,
     clean_logit,
@@ -82,6 +83,7 @@ class Calibrated(Method):
         evidence = self.weight * of_network + (1 - self.weight) * self.peer_logit
         flagged = self._wrong(evidence, options.siblings != "off", self.of_peer)
         trained = flagged if options.siblings != "flags" else self._wrong(evidence, False, self.of_peer)
+        flagged, trained = self._taught(flagged), self._taught(trained)
         change = np.where(pairs.member & self.noisy_class, trained, 0.0)
         self.corrected = np.asarray((1 - change) * pairs.base + change * (1 - pairs.base), np.float32)
         self.error_probability = np.where(pairs.locked, 0.0, flagged).astype(np.float32)
@@ -97,6 +99,13 @@ class Calibrated(Method):
         if reference is None or options.match == "off":
             return found
         return matched(found, reference, observed, self.fitted_on, options.match == "moments")
+
+    def _taught(self, wrong: np.ndarray) -> np.ndarray:
+        pairs, options = self.setting.pairs, self.options
+        return recalibrated(
+            wrong, pairs.known, pairs.observed, pairs.locked & self.fitted_on, options.doubt_shift,
+            options.doubt_steepness,
+        )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
         """Give the targets and W."""
