@@ -163,8 +163,6 @@ class OptimConfig:
         Adam's rate in epoch 1 and its course over the epochs (`core.schedules.learning_rate`).
     weight_decay, decay_from
         Coupled L2, and whether from epoch t_warm + 1 or from the first.
-    average
-        Weight of the past, per step, in the running average of weights that scores test stays; 0: the last weights.
     beta_origin, beta_final
         β's course (`core.schedules.beta`).
     record
@@ -184,7 +182,6 @@ class OptimConfig:
     )
     weight_decay: float = sourced(1e-5, "paper A.5.1, code", 0, 10)
     decay_from: Literal["correction", "first"] = sourced("correction", "paper A.5.1, code")
-    average: float = sourced(0.0, "ours: running average of weights for scoring; neither source has it", 0, 0.99999)
     beta_origin: Literal["global", "correction_start"] = sourced("global", "A.11 row 24: code global")
     beta_final: float = sourced(0.5, "paper Eq. 11", 0, 1)
     record: Literal["train", "eval"] = sourced("train", "A.11 row 7: code train")

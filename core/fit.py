@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.averaging import Averaged
 from core.batching import in_order, load, plan_batches
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.cohort.tensors import PackedCohort
@@ -45,7 +44,7 @@ class Fitted:
     Parameters
     ----------
     model, method
-        The network of the last epoch (its running average where the config asks for one), and the method.
+        The network of the last epoch, and the method.
     probability
         float32 [3, stays, labels]: fused, series head, note head. Training stays' as recorded (`optim.record`).
     traces
@@ -167,14 +166,13 @@ def _fit(
     torch.manual_seed(seed)
     model = method.network().to(place)  # 3
     optimiser = method.optimiser(model)
-    averaged = Averaged(model, optim.average) if optim.average > 0 else None
     state = fresh(pairs, config, place)
     if checkpoints is not None:
         saved = load_checkpoint(checkpoints.folder)
         if saved is not None:
             if saved["identity"] != checkpoints.identity:
                 raise RunError("a checkpoint of this run", "one of another", "remove the run's folder to train anew")
-            restore(saved, model, optimiser, method, state, averaged)
+            restore(saved, model, optimiser, method, state)
 
     def traces(selection: Selection | None = None) -> Traces:
         return Traces(
@@ -206,14 +204,11 @@ def _fit(
                 return None
             output, terms = method.step(model, optimiser, batch)  # 5–10
             record(output, batch.rows, state, norms)
-            if averaged is not None:
-                averaged.update(model)
             sums += terms.detach() * len(batch.rows)
             watch.advance()
-        judge = model if averaged is None else averaged.model
         if optim.record == "eval":
-            score(judge, packed, in_order(training_rows, series_lengths, size), state, norms)
-        score(judge, packed, test_batches, state, norms)
+            score(model, packed, in_order(training_rows, series_lengths, size), state, norms)
+        score(model, packed, test_batches, state, norms)
         probability = state.probability.cpu().numpy()
         means = (sums / len(training_rows)).tolist()
         if not all(map(math.isfinite, means)) or not np.isfinite(probability[0]).all():
@@ -236,7 +231,7 @@ def _fit(
             }
         )
         if checkpoints is not None:
-            body = {"identity": checkpoints.identity, **snapshot(model, optimiser, method, state, averaged)}
+            body = {"identity": checkpoints.identity, **snapshot(model, optimiser, method, state)}
             save_checkpoint(checkpoints.folder, body)
             write_log(checkpoints.folder, state.rows)
         left = (last - t) * sum(row["seconds"] for row in state.rows) / t
@@ -245,9 +240,8 @@ def _fit(
     eligible = eligible_pairs(pairs, config)
     probability = state.probability.cpu().numpy()
     selection = select_pairs(probability[0], state.dynamics, pairs, eligible, config, last)
-    final = model if averaged is None else averaged.model
     return Fitted(
-        final, method, probability, traces(selection), selection, eligible, method.corrected,
+        model, method, probability, traces(selection), selection, eligible, method.corrected,
         method.error_probability, method.rates, state.rows,
     )  # fmt: skip
 

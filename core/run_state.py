@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.averaging import Averaged
 from core.config import TrainConfig
 from core.locks import Pairs
 from core.methods.base import Method
@@ -64,14 +63,12 @@ def snapshot(
     optimiser: torch.optim.Optimizer,
     method: Method,
     state: State,
-    averaged: Averaged | None = None,
 ) -> dict[str, Any]:
     """Give everything that going on exactly needs, as `save_checkpoint` takes it."""
     return {
         "epoch": state.epoch,
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
-        "averaged": {} if averaged is None else {"steps": averaged.steps, "model": averaged.model.state_dict()},
         "probability": state.probability,
         "logits": torch.from_numpy(state.logits[: state.epoch]),
         "feature_norm": torch.from_numpy(state.feature_norm[: state.epoch]),
@@ -88,14 +85,10 @@ def restore(
     optimiser: torch.optim.Optimizer,
     method: Method,
     state: State,
-    averaged: Averaged | None = None,
 ) -> None:
     """Take over a checkpoint: weights, optimiser, and everything that an epoch leaves to the next."""
     model.load_state_dict(saved["model"])
     optimiser.load_state_dict(saved["optimiser"])
-    if averaged is not None:
-        averaged.steps = int(saved["averaged"]["steps"])
-        averaged.model.load_state_dict(saved["averaged"]["model"])
     state.epoch = int(saved["epoch"])
     state.probability.copy_(saved["probability"])
     state.logits[: state.epoch] = saved["logits"].numpy()
