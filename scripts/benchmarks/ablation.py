@@ -37,6 +37,28 @@ VARIANTS: dict[str, Variant] = {
     "rank_positives": Variant("full, rank for positives alone", "miracl", (("selection.rank_mode", "pos_only"),)),
     "posterior": Variant("full, mixture's posterior", "miracl", (("correction.uncertainty_source", "posterior"),)),
     "calibrated": Variant("calibrated", "calibrated"),
+    "calibrated_bce": Variant(
+        "BCE on the calibrated preset's course",
+        "bce",
+        (
+            ("optim.scheduler", "cosine30"),
+            ("optim.learning_rate", 2e-3),
+            ("optim.weight_decay", 5e-5),
+            ("optim.decay_from", "first"),
+        ),
+    ),
+    "calibrated_paper_course": Variant(
+        "calibrated on the paper's course",
+        "calibrated",
+        (
+            ("optim.scheduler", "cosine10"),
+            ("optim.learning_rate", 1e-3),
+            ("optim.weight_decay", 1e-5),
+            ("optim.decay_from", "correction"),
+        ),
+    ),
+    "calibrated_unmatched": Variant("calibrated, W not matched", "calibrated", (("calibrated.match", "off"),)),
+    "calibrated_early": Variant("calibrated, epochs 2 to 12", "calibrated", (("calibrated.window_last", 12),)),
     "calibrated_network": Variant("calibrated, network alone", "calibrated", (("calibrated.network_weight", 1.0),)),
     "calibrated_peer": Variant("calibrated, peer alone", "calibrated", (("calibrated.network_weight", 0.0),)),
     "calibrated_alone": Variant("calibrated, no other visits", "calibrated", (("calibrated.siblings", "off"),)),
