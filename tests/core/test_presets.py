@@ -64,6 +64,7 @@ def test_every_option_of_the_table_of_ambiguities_is_a_field(name: str) -> None:
         ("selection.dynamics_lag", 1, 0, 0),
         ("correction.target_mix", (0.6, 0.2, 0.2), (1.0, 0.0, 0.0), (0.6, 0.2, 0.2)),
         ("correction.renormalise", False, True, True),
+        ("correction.leave_alone", False, False, True),
         ("loss.heads", "lambda", "off", "lambda"),
         ("model.attention_mask", "additive_plus1", "bool", "bool"),
         ("model.packed", False, True, True),

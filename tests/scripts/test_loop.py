@@ -20,6 +20,7 @@ from audit_store.people import add_person, operator
 from audit_store.queue import next_items
 from audit_store.rounds import open_round
 from audit_store.workspace import open_workspace
+from core.detectors.registry import DETECTORS
 
 from .conftest import SMALL, run_miracl
 
@@ -100,8 +101,27 @@ def test_decisions_are_exported_and_locked_into_the_next_round(workspace_with_ro
     assert "Round 2" in status.stdout
 
 
+def test_a_round_keeps_every_detector_the_peer_and_the_correction_s_diagnosis(trained_workspace: Path) -> None:
+    path = trained_workspace / "rounds" / "round-0001.duckdb"
+    pairs, labels = table(path, "pair"), table(path, "label")
+    assert pairs["probability_peer"].between(0, 1).all()
+    assert labels[["rho_plus", "rho_minus"]].apply(lambda rate: rate.between(0, 1)).all(axis=None)
+    held = pairs[pairs["split"] == "train"].iloc[0]
+    store = open_store(open_workspace(trained_workspace))
+    round_file = open_round(store.workspace)
+    places = round_file.detector_places(int(held["stay_id"]), labels["label_key"][held["label_id"]])
+    harm = round_file.harm()
+    round_file.close()
+    store.close()
+    assert [place.name for place in places] == list(DETECTORS)
+    assert all(1 <= place.place <= place.n for place in places)
+    assert len(harm) == 2 * len(labels)
+    assert (harm["changed"] <= harm["pairs"]).all()
+    assert harm["reason"].str.len().gt(0).all()
+
+
 def same_round(one: Path, two: Path) -> None:
-    for name in ("label", "pair", "mixture", "epoch", "evidence", "detector_score"):
+    for name in ("label", "pair", "mixture", "epoch", "evidence", "detector_score", "harm"):
         pd.testing.assert_frame_equal(table(one, name, VOLATILE), table(two, name, VOLATILE), check_exact=True)
 
 
