@@ -56,7 +56,7 @@ CALIBRATED: dict[str, Any] = {
     "loss.contrast": "off",
     "optim.scheduler": "cosine30",
     "optim.learning_rate": 2e-3,
-    "optim.weight_decay": 5e-5,
+    "optim.weight_decay": 7e-5,
     "optim.decay_from": "first",
 }
 """What the calibrated preset changes beside its own options; core/DECISIONS.md says what each was worth."""

@@ -43,7 +43,7 @@ VARIANTS: dict[str, Variant] = {
         (
             ("optim.scheduler", "cosine30"),
             ("optim.learning_rate", 2e-3),
-            ("optim.weight_decay", 5e-5),
+            ("optim.weight_decay", 7e-5),
             ("optim.decay_from", "first"),
         ),
     ),
