@@ -60,7 +60,7 @@ class Round:
     def rates(self) -> Rates:
         """Estimated noise rates: the method's, else those that the peer alone reads."""
         told = self.fitted.rates
-        return self.fitted.method.setting.peer_rates if told is None else Rates(told.rho_plus, told.rho_minus)
+        return self.fitted.method.setting.peer_reading.rates if told is None else Rates(told.rho_plus, told.rho_minus)
 
 
 DISPUTED = 0.5  # |corrected - observed| from here on means that the suggestion is not the record
@@ -299,6 +299,6 @@ def harm_table(made: Round) -> pa.Table:
         found = None if rates is None else noisy_groups(Rates(rates.rho_plus, rates.rho_minus))
         return expected_harm(pairs.observed, fitted.corrected, wrong, unanswered, found)
     setting = fitted.method.setting
-    read, logit = setting.peer_rates, setting.observed_peer.logit
-    wrong = peer_posterior(made.packed, pairs, logit, read, made.config.calibrated)
-    return expected_harm(pairs.observed, fitted.corrected, wrong, unanswered, noisy_groups(read))
+    reading = setting.peer_reading
+    wrong = peer_posterior(made.packed, pairs, setting.observed_peer.logit, reading)
+    return expected_harm(pairs.observed, fitted.corrected, wrong, unanswered, noisy_groups(reading.rates))

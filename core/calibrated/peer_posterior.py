@@ -3,6 +3,8 @@
 The calibrated preset reads its noise rates in the same way (methods.md G.2); its W has the network's evidence besides.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import expit
 
@@ -22,12 +24,31 @@ from core.locks import Pairs
 from core.peer.regression import patient_folds
 
 
+@dataclass(frozen=True)
+class PeerReading:
+    """What the peer's evidence and the patient's other visits say of a cohort's noise.
+
+    Parameters
+    ----------
+    rates
+        Noise rates, one pair for all labels; 0 where none was found.
+    options
+        Those it was read with, the ridge chosen.
+    kinds
+        Kind of each label, such as its persistence.
+    """
+
+    rates: Rates
+    options: CalibratedConfig
+    kinds: tuple[str, ...] = ()
+
+
 def noisy_groups(rates: Rates) -> Bool[np.ndarray, "labels classes"]:
     """Tell which groups [labels, 2] hold noise: column 0 recorded absent (ρ₊ > 0), 1 recorded present (ρ₋ > 0)."""
     return np.stack((rates.rho_plus > 0, rates.rho_minus > 0), axis=1)
 
 
-def peer_rates(
+def read_peer(
     packed: PackedCohort,
     pairs: Pairs,
     logit: Float[np.ndarray, "stays labels"],
@@ -35,11 +56,11 @@ def peer_rates(
     folds: int,
     seed: int,
     kinds: tuple[str, ...] = (),
-) -> Rates:
-    """Noise rates from the anchors of the peer's evidence and the patient's other visits, one pair for all labels.
+) -> PeerReading:
+    """Read noise rates from the anchors, as the calibrated preset does.
 
-    They are read from the observed labels of training stays, decisions left out, so that every round of a review has
-    those of the first.
+    From the observed labels of training stays, decisions left out, so that every round of a review has those of the
+    first.
 
     Parameters
     ----------
@@ -48,24 +69,22 @@ def peer_rates(
     logit
         The peer's, fitted on the observed labels, out of fold (`Setting.observed_peer`).
     options
-        Anchors' shares, ridge, and the rates taken for none.
+        Anchors' shares, ridges, and the rates taken for none.
     folds, seed
         Patient-grouped folds of the cross-fitted reading, and the run's seed.
+    kinds
+        Kind of each label; all of one where not given.
     """
-    features = _features(packed, pairs, logit, pairs.observed)
+    features, used = _features(packed, pairs, logit, pairs.observed), _fitted_on(pairs)
     fold = patient_folds(np.asarray(packed.patient_ids), folds, seed + 1)
-    chosen = with_chosen_ridge(options, features, pairs.observed, _fitted_on(pairs), fold, kinds)
-    plus, minus = estimated_rates(features, pairs.observed, _fitted_on(pairs), fold, chosen, kinds)
+    chosen = with_chosen_ridge(options, features, pairs.observed, used, fold, kinds)
+    plus, minus = estimated_rates(features, pairs.observed, used, fold, chosen, kinds)
     labels = pairs.observed.shape[1]
-    return Rates(np.full(labels, plus), np.full(labels, minus))
+    return PeerReading(Rates(np.full(labels, plus), np.full(labels, minus)), chosen, kinds)
 
 
 def peer_posterior(
-    packed: PackedCohort,
-    pairs: Pairs,
-    logit: Float[np.ndarray, "stays labels"],
-    rates: Rates,
-    options: CalibratedConfig,
+    packed: PackedCohort, pairs: Pairs, logit: Float[np.ndarray, "stays labels"], reading: PeerReading
 ) -> Float[np.ndarray, "stays labels"]:
     """W = P(label wrong) by Bayes' rule from the peer's evidence and the patient's other visits.
 
@@ -74,20 +93,20 @@ def peer_posterior(
 
     Parameters
     ----------
-    packed, pairs, logit, options
-        As `peer_rates` takes them.
-    rates
-        Noise rates, held fixed.
+    packed, pairs, logit
+        As `read_peer` takes them.
+    reading
+        Its noise rates are held fixed.
 
     Returns
     -------
     ndarray
         float32 [stays, labels]; 0 where a decision is locked, and throughout a group without noise.
     """
-    features = _features(packed, pairs, logit, pairs.known)
-    weights = fit_through_noise(features, pairs.observed, _fitted_on(pairs), rates, options.ridge)
+    features, rates, ridge = _features(packed, pairs, logit, pairs.known), reading.rates, reading.options.ridge
+    weights = fit_through_noise(features, pairs.observed, _fitted_on(pairs), rates, ridge, None, reading.kinds)
     q = expit(clean_logit(features, weights))
-    wrong = wrong_probability(q, pairs.observed, rates, options.least_doubt)
+    wrong = wrong_probability(q, pairs.observed, rates, reading.options.least_doubt)
     return np.where(pairs.locked, 0.0, wrong).astype(np.float32)
 
 

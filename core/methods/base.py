@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.calibrated.peer_posterior import peer_rates
-from core.calibrated.posterior import Rates
+from core.calibrated.peer_posterior import PeerReading, read_peer
 from core.cohort.tensors import PackedCohort
 from core.config import LossConfig, TrainConfig
 from core.hints import Bool, Float
@@ -92,10 +91,12 @@ class Setting:
         return fit_peer(self.packed, unreviewed(self.pairs), self.config.peer, self.seed)
 
     @cached_property
-    def peer_rates(self) -> Rates:
+    def peer_reading(self) -> PeerReading:
         """Noise rates as the regression alone reads them, the same in every round of a review."""
-        logit, folds = self.observed_peer.logit, self.config.peer.folds
-        return peer_rates(self.packed, self.pairs, logit, self.config.calibrated, folds, self.seed)
+        config, logit = self.config, self.observed_peer.logit
+        return read_peer(
+            self.packed, self.pairs, logit, config.calibrated, config.peer.folds, self.seed, self.persistence
+        )
 
 
 @dataclass

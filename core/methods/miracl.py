@@ -86,7 +86,7 @@ class Miracl(Method):
         self.eligible = eligible_pairs(self.setting.pairs, self.config)
         self.corrected_here: Tensor = self.base
         if self.config.correction.leave_alone:
-            rates = self.setting.peer_rates
+            rates = self.setting.peer_reading.rates
             self.rates = NoiseRates(rates.rho_plus, rates.rho_minus)
             self.still = by_class(self.setting.pairs.observed, ~noisy_groups(rates))
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
 
-from core.calibrated.peer_posterior import noisy_groups, peer_posterior
+from core.calibrated.peer_posterior import PeerReading, noisy_groups, peer_posterior
 from core.calibrated.posterior import Rates, clean_logit, fit_through_noise
 from core.calibrated.siblings import evidence_features
 from core.cohort.tensors import PackedCohort, pack_cohort
@@ -48,8 +48,8 @@ def setting(packed: PackedCohort, locks: pa.Table | None = None, preset: str = "
 
 
 def posterior(made: Setting, rates: Rates | None = None) -> np.ndarray:
-    logit, held = made.observed_peer.logit, rates or made.peer_rates
-    return peer_posterior(made.packed, made.pairs, logit, held, made.config.calibrated)
+    reading = made.peer_reading if rates is None else PeerReading(rates, made.config.calibrated)
+    return peer_posterior(made.packed, made.pairs, made.observed_peer.logit, reading)
 
 
 def decisions(packed: PackedCohort, truth: np.ndarray, n: int) -> pa.Table:
@@ -80,7 +80,7 @@ def test_the_peer_finds_noise_in_the_class_that_has_it(
     clean: PackedCohort, lost: float, added: float, groups: list[bool]
 ) -> None:
     made = setting(planted(clean, lost, added))
-    assert noisy_groups(made.peer_rates).tolist() == [groups] * 5
+    assert noisy_groups(made.peer_reading.rates).tolist() == [groups] * 5
     wrong = posterior(made)
     for value, noisy in enumerate(groups):
         assert (wrong[made.packed.observed == value] > 0).all() == noisy
@@ -90,18 +90,20 @@ def test_the_peer_finds_noise_in_the_class_that_has_it(
 
 
 def test_the_rates_are_the_calibrated_preset_s(clean: PackedCohort) -> None:
-    made = setting(planted(clean, 0.2, 0.2), preset="calibrated")
+    made = replace(
+        setting(planted(clean, 0.2, 0.2), preset="calibrated"), persistence=("lifelong", "acute") * 2 + ("",)
+    )
     method = Calibrated(made)
     assert method.rates is not None
-    np.testing.assert_array_equal(method.rates.rho_plus, made.peer_rates.rho_plus)
-    np.testing.assert_array_equal(method.rates.rho_minus, made.peer_rates.rho_minus)
+    np.testing.assert_array_equal(method.rates.rho_plus, made.peer_reading.rates.rho_plus)
+    np.testing.assert_array_equal(method.rates.rho_minus, made.peer_reading.rates.rho_minus)
 
 
 def test_decisions_leave_the_rates_and_end_the_doubt_of_what_they_lock(clean: PackedCohort) -> None:
     noisy = planted(clean, 0.2, 0.2)
     before, after = setting(noisy), setting(noisy, decisions(noisy, clean.observed, 60))
-    np.testing.assert_array_equal(after.peer_rates.rho_plus, before.peer_rates.rho_plus)
-    np.testing.assert_array_equal(after.peer_rates.rho_minus, before.peer_rates.rho_minus)
+    np.testing.assert_array_equal(after.peer_reading.rates.rho_plus, before.peer_reading.rates.rho_plus)
+    np.testing.assert_array_equal(after.peer_reading.rates.rho_minus, before.peer_reading.rates.rho_minus)
     wrong = posterior(after)
     assert (wrong[after.pairs.locked] == 0).all()
     assert (wrong[after.pairs.member] > 0).all()

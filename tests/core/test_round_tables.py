@@ -60,7 +60,7 @@ def test_a_preset_that_says_nothing_of_errors_is_judged_by_the_peer(cohort: Coho
     made = made_round(cohort, "paper")
     assert made.fitted.error_probability is None
     setting, pairs = made.fitted.method.setting, made.pairs
-    wrong = peer_posterior(made.packed, pairs, setting.observed_peer.logit, setting.peer_rates, made.config.calibrated)
+    wrong = peer_posterior(made.packed, pairs, setting.observed_peer.logit, setting.peer_reading)
     counted = pairs.member.copy()
     counted[np.asarray(pairs.base == 0.5)] = False
     assert counted.sum() == pairs.member.sum() - 1
@@ -96,7 +96,7 @@ def test_each_label_has_the_method_s_noise_rates_or_else_the_peer_s(cohort: Coho
     made = made_round(cohort, preset, **{"method.multit.warm_up": 2, "method.multit.sample_epoch": 2})
     table, rates = label_table(made), made.fitted.rates
     assert (rates is None) == (preset == "bce")
-    told = rates or made.fitted.method.setting.peer_rates
+    told = rates or made.fitted.method.setting.peer_reading.rates
     assert table["rho_plus"].to_pylist() == told.rho_plus.tolist()
     assert table["rho_minus"].to_pylist() == told.rho_minus.tolist()
 
