@@ -1,6 +1,6 @@
 """The presets by family, for the command's help; `core.config.PRESETS` decides which there are."""
 
-DEFAULT_PRESET = "miracl"
+DEFAULT_PRESET = "calibrated"
 
 FAMILIES: dict[str, tuple[str, ...]] = {
     "To find and correct": ("calibrated", "miracl", "paper", "released"),
