@@ -75,6 +75,7 @@ def snapshot(
         "embedding": state.embedding,
         "dynamics": {name: torch.from_numpy(np.asarray(array)) for name, array in state.dynamics.state_dict().items()},
         "method": method.state(),
+        "counts": dict(method.counts),
         "rows": state.rows,
     }
 
@@ -96,4 +97,5 @@ def restore(
     state.embedding = saved["embedding"].to(state.embedding.device)
     state.dynamics.load_state_dict({name: array.numpy() for name, array in saved["dynamics"].items()})
     method.restore(saved["method"])
+    method.counts |= saved["counts"]
     state.rows = saved["rows"]

@@ -171,7 +171,6 @@ def test_every_option_of_every_method_names_its_source_and_stands_in_its_docstri
         ("peer.penalties", []),
         ("calibrated.network_weight", 2.0),
         ("calibrated.siblings", "all"),
-        ("optim.average", 1.0),
     ],
 )
 def test_a_bad_option_of_a_method_is_refused_in_one_line(name: str, bad: object) -> None:
