@@ -9,10 +9,8 @@ from core.calibrated.decided import recalibrated
 from core.calibrated.posterior import (
     Rates,
     clean_logit,
-    estimated_rates,
     fit_through_noise,
     matched,
-    with_chosen_ridge,
     wrong_probability,
 )
 from core.calibrated.siblings import evidence_features
@@ -20,7 +18,6 @@ from core.hints import Float
 from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
-from core.peer.regression import patient_folds
 
 
 class Calibrated(Method):
@@ -33,19 +30,14 @@ class Calibrated(Method):
 
     def prepare(self) -> None:
         """Estimate the noise rates from the peer."""
-        pairs, packed = self.setting.pairs, self.setting.packed
+        pairs, reading = self.setting.pairs, self.setting.peer_reading
         self.fitted_on = pairs.stated & pairs.training[:, None]
-        self.kinds = self.setting.persistence
         self.peer_logit = self.setting.observed_peer.logit
-        fold = patient_folds(np.asarray(packed.patient_ids), self.config.peer.folds, self.setting.seed + 1)
-        seen = self._features(self.peer_logit, pairs.observed, True)
-        self.options = with_chosen_ridge(self.config.calibrated, seen, pairs.observed, self.fitted_on, fold, self.kinds)
-        plus, minus = estimated_rates(seen, pairs.observed, self.fitted_on, fold, self.options, self.kinds)
-        labels = len(packed.label_keys)
-        self.noise = Rates(np.full(labels, plus), np.full(labels, minus))
+        self.options, self.noise, self.kinds = reading.options, reading.rates, reading.kinds
         self.rates = NoiseRates(self.noise.rho_plus, self.noise.rho_minus)
-        self.weight = self.options.network_weight * min(1.0, (1 - plus - minus) / self.options.trusted_span) ** 4
-        self.noisy_class = np.where(pairs.observed == 1, minus > 0, plus > 0)
+        span = float(np.mean(1 - self.noise.rho_plus - self.noise.rho_minus))
+        self.weight = self.options.network_weight * min(1.0, span / self.options.trusted_span) ** 4
+        self.noisy_class = np.where(pairs.observed == 1, self.noise.rho_minus > 0, self.noise.rho_plus > 0)
         self.of_peer = self._wrong(self.peer_logit, True)
         self.targets: Tensor = self.base
         self.error_probability = np.zeros(pairs.base.shape, np.float32)
