@@ -59,6 +59,7 @@ class RoundFile:
             raise RoundError(
                 f"{path.name} with {self.digest['bytes']} bytes", f"{size} bytes", "restore the file, or train again"
             )
+        self.closed = False
         self._local = threading.local()
         try:
             self._connection = duckdb.connect(
@@ -318,6 +319,7 @@ class RoundFile:
 
     def close(self) -> None:
         """Close the file."""
+        self.closed = True
         self._connection.close()
 
 

@@ -80,7 +80,7 @@ def open_round(workspace: Workspace, round_id: int | None = None) -> RoundFile:
         raise RoundError(f"round {wanted}", "no such file in rounds/", "see miracl status") from None
     key = (str(path), stat.st_mtime_ns, stat.st_size)
     with _OPEN_LOCK:
-        if key not in _OPEN:
+        if key not in _OPEN or _OPEN[key].closed:
             for stale in [other for other in _OPEN if other[0] == key[0]]:
                 _OPEN.pop(stale).close()
             _OPEN[key] = RoundFile(path, workspace.round_digest_path(wanted))

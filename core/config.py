@@ -52,7 +52,7 @@ COMPARISONS = (
 PRESETS = JUDGING + COMPARISONS
 CALIBRATED: dict[str, Any] = {
     "method.name": "calibrated",
-    "loss.heads": "off",
+    "loss.heads": "apart",
     "loss.contrast": "off",
     "optim.scheduler": "cosine30",
     "optim.learning_rate": 2e-3,
@@ -128,7 +128,8 @@ class LossConfig:
     lambda_cons
         λ, weight of the contrastive loss and, with ``heads="lambda"``, of both modality heads' losses.
     heads
-        ``lambda`` trains the modality heads with weight λ; ``off`` leaves them out.
+        ``lambda`` trains the modality heads with weight λ; ``apart`` trains them on what the encoders give without
+        a word in how these learn; ``off`` leaves them out.
     ortho, balance
         Weight of the decorrelation loss, and the factor inside the experts' balance loss.
     contrast
@@ -139,7 +140,7 @@ class LossConfig:
     """
 
     lambda_cons: float = sourced(0.1, "paper A.5.1, code", 0, 100)
-    heads: Literal["lambda", "off"] = sourced("lambda", "A.11 row 22: code lambda, paper off")
+    heads: Literal["lambda", "apart", "off"] = sourced("lambda", "A.11 row 22: code lambda, paper off; apart: ours")
     ortho: float = sourced(0.5, "code, FlexCare", 0, 100)
     balance: float = sourced(0.01, "FlexCare", 0, 100)
     contrast: Literal["patient", "visit", "off"] = sourced("patient", "paper Eq. 9; A.8 for visit and off")

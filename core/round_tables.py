@@ -158,6 +158,7 @@ def pair_table(made: Round, budget: int) -> pa.Table:
     rows, labels, observed, corrected, error, score, ranks, partition = (
         a[order] for a in (rows, labels, observed, corrected, error, score, ranks, partition)
     )
+    silent = not fitted.method.trains_heads  # an untrained head says nothing
     fused, series, note = (fitted.probability[k][rows, labels] for k in range(3))
     of_test = np.asarray(packed.is_test)[rows]
     peer = fitted.traces.out_of_fold
@@ -171,8 +172,10 @@ def pair_table(made: Round, budget: int) -> pa.Table:
             "observed": pa.array(observed),
             "given": pa.array(pairs.base[rows, labels]),
             "probability": pa.array(fused),
-            "probability_series": pa.array(series, mask=~np.asarray(packed.has_series)[rows] | np.isnan(series)),
-            "probability_note": pa.array(note, mask=~np.asarray(packed.has_note)[rows] | np.isnan(note)),
+            "probability_series": pa.array(
+                series, mask=silent | ~np.asarray(packed.has_series)[rows] | np.isnan(series)
+            ),
+            "probability_note": pa.array(note, mask=silent | ~np.asarray(packed.has_note)[rows] | np.isnan(note)),
             **({} if peer is None else {"probability_peer": pa.array(peer[rows, labels], pa.float32())}),
             "rank": pa.array(selection.rank[rows, labels], pa.int16()),
             "difficulty": pa.array(selection.difficulty[rows, labels], pa.float32()),

@@ -41,7 +41,7 @@ def auxiliary_losses(
     """
     nothing = torch.zeros((), device=output.logits.device)
     series_head = note_head = contrast = crossing = nothing
-    if loss.heads == "lambda":
+    if loss.heads != "off":
         series_head = masked_bce(output.logits_series, base, stated & output.has_series.unsqueeze(1))
         note_head = masked_bce(output.logits_note, base, stated & output.has_note.unsqueeze(1))
     if loss.contrast != "off":
@@ -169,13 +169,19 @@ class Method:
         """The run's options."""
         return self.setting.config
 
+    @property
+    def trains_heads(self) -> bool:
+        """Whether the modality heads are trained; untrained ones say nothing."""
+        return self.config.method.auxiliary and self.config.loss.heads != "off"
+
     def prepare(self) -> None:
         """Set up what the method keeps; called once, before the network is made."""
 
     def network(self) -> nn.Module:
         """Make the network."""
         packed = self.setting.packed
-        return MiraclModel(packed.n_series_features, packed.note_dim, len(packed.label_keys), self.config.model)
+        apart = self.config.loss.heads == "apart"
+        return MiraclModel(packed.n_series_features, packed.note_dim, len(packed.label_keys), self.config.model, apart)
 
     def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
         """Make the optimiser; the loop sets its rate and weight decay each epoch."""

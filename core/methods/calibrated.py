@@ -28,6 +28,11 @@ class Calibrated(Method):
     pairs that people read are the suspect ones, and leaving them out would make the rest look cleaner than they are.
     """
 
+    @property
+    def trains_heads(self) -> bool:
+        """Whether the modality heads are trained."""
+        return self.config.loss.heads != "off"
+
     def prepare(self) -> None:
         """Estimate the noise rates from the peer."""
         pairs, reading = self.setting.pairs, self.setting.peer_reading

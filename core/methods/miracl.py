@@ -81,6 +81,11 @@ class Miracl(Method):
     blend: float = 0.0
     still: Bool[np.ndarray, "stays labels"] | None = None
 
+    @property
+    def trains_heads(self) -> bool:
+        """Whether the modality heads are trained."""
+        return self.config.loss.heads != "off"
+
     def prepare(self) -> None:
         """Fix Z⁻, and what is left alone, for the round."""
         self.eligible = eligible_pairs(self.setting.pairs, self.config)

@@ -120,12 +120,17 @@ class MiraclModel(nn.Module):
         Widths of the inputs, and L.
     config
         Sizes and switches.
+    heads_apart
+        The modality heads learn without a word in how the encoders do.
     """
 
-    def __init__(self, series_features: int, note_features: int, labels: int, config: ModelConfig) -> None:
+    def __init__(
+        self, series_features: int, note_features: int, labels: int, config: ModelConfig, heads_apart: bool = False
+    ) -> None:
         super().__init__()
         width = config.hidden
         self.config = config
+        self.heads_apart = heads_apart
         self.series_encoder = SeriesEncoder(series_features, config)
         self.note_encoder = NoteEncoder(note_features, config)
         self.fusion = Fusion(config)
@@ -157,8 +162,8 @@ class MiraclModel(nn.Module):
             logits, features = self.readout(mixed, task, present)
             return Output(
                 logits=logits,
-                logits_series=self.series_head(h_series),
-                logits_note=self.note_head(h_note),
+                logits_series=self.series_head(h_series.detach() if self.heads_apart else h_series),
+                logits_note=self.note_head(h_note.detach() if self.heads_apart else h_note),
                 h_series=self.contrast_head(h_series),
                 h_note=self.contrast_head(h_note),
                 has_series=has_series,

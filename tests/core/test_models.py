@@ -307,3 +307,24 @@ def test_every_parameter_learns() -> None:
 def test_a_contrastive_projection_is_an_option() -> None:
     plain, projected = network(), network(replace(SMALL, contrast_projection=True))
     assert size(projected) - size(plain) == 2 * (8 * 8 + 8)
+
+
+def test_heads_apart_learn_without_a_word_in_how_the_encoders_do() -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(hidden=8, heads=2, ffn=16, fusion_layers=1, lstm_layers=1, experts=4)
+    for apart in (False, True):
+        model = MiraclModel(5, 6, 3, config, apart)
+        batch = Batch(
+            torch.arange(2), torch.arange(2), torch.randn(2, 4, 5), torch.tensor([4, 3]), torch.randn(2, 2, 6),
+            torch.tensor([2, 1]),
+        )  # fmt: skip
+        output = model(batch)
+        (output.logits_series.sum() + output.logits_note.sum()).backward()
+        reached = any(
+            p.grad is not None and bool(p.grad.any())
+            for part in (model.series_encoder, model.note_encoder)
+            for p in part.parameters()
+        )
+        assert reached is not apart
+        assert model.series_head.weight.grad is not None
+        assert model.note_head.weight.grad is not None
