@@ -50,11 +50,11 @@ class DFD(Method):
         return total + options.independence_weight * self.shared(output) if self.apart else total
 
     def shared(self, output: DfdOutput) -> Float[Tensor, ""]:
-        """Measure what the streams share: Î, the cross-covariance, or 0."""
+        """Measure what the streams share: Î in nats per dimension, not below 0; the cross-covariance; or 0."""
         kind, causal, biased = self.config.method.dfd.independence, output.features, output.biased
         if kind == "vclub":
             mean, log_variance = self.estimator(causal)
-            return club_bound(mean, log_variance, biased)
+            return club_bound(mean, log_variance, biased).clamp_min(0.0) / biased.shape[1]
         return cross_covariance(causal, biased) if kind == "cross_covariance" else biased.new_zeros(())
 
     def objective(self, output: Output, batch: Batch) -> Float[Tensor, " terms"]:

@@ -86,7 +86,8 @@ class DfdConfig:
         What keeps the streams apart: ``vclub`` (an upper bound of their mutual information by an estimator trained
         beside the network), ``cross_covariance`` (cheap: ‖Cov(z_c, z_b)‖²_F / d²), or ``off``.
     independence_weight
-        λ_MI, after the warm-up; 0 before.
+        λ_MI, after the warm-up; 0 before. It weighs Î per dimension: both streams have to know the labels, so that in
+        whole nats Î begins at some hundred times the cross-entropy, and to lower it is to forget them.
     biased_gradient
         Whether the biased stream shapes the shared encoders (``shared``) or only its own projector (``stopped``).
     estimator_steps, estimator_rate

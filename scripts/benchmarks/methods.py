@@ -39,7 +39,7 @@ METHODS: dict[str, Compared] = {
     "medfuse": Compared("MedFuse"),
     "m3care": Compared("M3Care"),
     "linc": Compared("LiNC", "2"),
-    "dfd": Compared("DFD"),
+    "dfd": Compared("DFD", "2"),
     "released": Compared("MIRACL, released code"),
     "paper": Compared("MIRACL, paper's text"),
     "miracl": Compared("MIRACL, class-oriented", "2"),
