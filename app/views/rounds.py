@@ -165,10 +165,18 @@ def _help(round_file: RoundFile) -> None:
 
 
 def _noise(round_file: RoundFile) -> None:
-    st.html("<h3>How noisy each label looks</h3>")
+    st.html("<h3>How noisy the record looks</h3>")
     labels = round_file.labels()
     if not labels[["rho_plus", "rho_minus"]].notna().any(axis=None):
         st.html('<p class="empty">This round\'s method estimates no noise rates; the calibrated preset does.</p>')
+        return
+    if (labels[["rho_plus", "rho_minus"]].nunique() <= 1).all():
+        lost, added = labels["rho_plus"].iloc[0], labels["rho_minus"].iloc[0]
+        st.html(
+            f"<p>Read as one for all labels: of the stays that have a label, about <b>{lost:.0%}</b> are recorded "
+            f"without it; of those that have it not, about <b>{added:.0%}</b> are recorded with it. Estimated by the "
+            "round, not counted by readers; noise that strikes a few labels alone can be missed.</p>"
+        )
         return
     picture, words = st.columns([5, 2], gap="medium")
     picture.altair_chart(rates_chart(labels), width="stretch", theme=None, key="noise_rates")
