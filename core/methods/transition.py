@@ -80,6 +80,10 @@ class Counts:
     selected: Float[np.ndarray, "labels labels 2"]
 
 
+EXACT = 1e-9
+"""A figure this near its limit lies on it: small counts give such figures exactly, and rounding must not decide."""
+
+
 @dataclass(frozen=True)
 class Candidates:
     """Solutions for label i by way of label k, [i, k] each; NaN where refused."""
@@ -197,13 +201,18 @@ def candidates(counts: Counts, config: MultiTConfig) -> Candidates:
         determinant = c0[..., 0] * c1[..., 1] - c0[..., 1] * c1[..., 0]
         rho_minus = (c1[..., 1] * N[..., 1, 0] - c1[..., 0] * N[..., 1, 1]) / determinant
         rho_plus = (c0[..., 0] * N[..., 0, 1] - c0[..., 1] * N[..., 0, 0]) / determinant
-    fits = (prior >= 0) & (prior <= 1) & (counts.selected >= config.min_selected).all(-1) & ~np.eye(labels, dtype=bool)
+    fits = (
+        (prior >= -EXACT)
+        & (prior <= 1 + EXACT)
+        & (counts.selected >= config.min_selected).all(-1)
+        & ~np.eye(labels, dtype=bool)
+    )
     rates = []
     for rate in (rho_plus, rho_minus):
-        held = np.where((rate < 0) & (rate > -config.slack / labels), 0.0, rate)
+        held = np.where((rate < 0) & (rate > EXACT - config.slack / labels), 0.0, rate)
         fits &= (held >= 0) & (held <= 1)
         rates.append(held)
-    fits &= rates[0] + rates[1] < 1
+    fits &= rates[0] + rates[1] < 1 - EXACT
     return Candidates(*(np.where(fits, figure, np.nan) for figure in (prior, *rates)))
 
 
