@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from core.batching import in_order, load, plan_batches
+from core.calibrated.posterior import Rates
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.cohort.tensors import PackedCohort
 from core.config import TrainConfig
 from core.errors import RunError
 from core.hints import Bool, Float
 from core.locks import Pairs
-from core.methods.base import TERMS, EpochEnd, Method, NoiseRates, Setting
+from core.methods.base import TERMS, EpochEnd, Method, Setting
 from core.methods.miracl import eligible_pairs, select_pairs
 from core.methods.registry import make_method
 from core.methods.sources import LabelSources
@@ -71,7 +72,7 @@ class Fitted:
     eligible: Bool[np.ndarray, "stays labels"]
     corrected: Float[np.ndarray, "stays labels"]
     error_probability: Float[np.ndarray, "stays labels"] | None
-    rates: NoiseRates | None
+    rates: Rates | None
     rows: list[dict[str, Any]]
 
 

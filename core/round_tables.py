@@ -60,7 +60,7 @@ class Round:
     def rates(self) -> Rates:
         """Estimated noise rates: the method's, else those that the peer alone reads."""
         told = self.fitted.rates
-        return self.fitted.method.setting.peer_reading.rates if told is None else Rates(told.rho_plus, told.rho_minus)
+        return self.fitted.method.setting.peer_reading.rates if told is None else told
 
 
 DISPUTED = 0.5  # |corrected - observed| from here on means that the suggestion is not the record
@@ -299,7 +299,7 @@ def harm_table(made: Round) -> pa.Table:
     unanswered = pairs.member & (pairs.base == pairs.observed)
     wrong = fitted.error_probability
     if wrong is not None:
-        found = None if rates is None else noisy_groups(Rates(rates.rho_plus, rates.rho_minus))
+        found = None if rates is None else noisy_groups(rates)
         return expected_harm(pairs.observed, fitted.corrected, wrong, unanswered, found)
     setting = fitted.method.setting
     reading = setting.peer_reading

@@ -2,11 +2,10 @@
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, log_expit
 
+from core.calibrated.posterior import log_odds
 from core.hints import Bool, Float, Shaped
-
-_LEAST = 1e-7  # W is held this far from 0 and 1 before a logarithm
 
 
 def recalibrated(
@@ -43,7 +42,7 @@ def recalibrated(
         rows = locked & (observed == value)
         if not rows.any():
             continue
-        odds = _odds(wrong[rows])
+        odds = log_odds(wrong[rows])
         error = decided[rows] != observed[rows]
 
         def cost(ab: np.ndarray, odds: np.ndarray = odds, error: np.ndarray = error) -> float:
@@ -53,9 +52,5 @@ def recalibrated(
 
         shift, steepness = minimize(cost, np.array([0.0, 1.0]), method="BFGS").x
         every = observed == value
-        out[every] = expit(shift + max(steepness, 0.0) * _odds(wrong[every]))
+        out[every] = expit(shift + max(steepness, 0.0) * log_odds(wrong[every]))
     return out
-
-
-def _odds(wrong: np.ndarray) -> np.ndarray:
-    return np.asarray(logit(np.clip(wrong.astype(np.float64), _LEAST, 1 - _LEAST)))

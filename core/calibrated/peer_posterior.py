@@ -75,7 +75,7 @@ def read_peer(
     kinds
         Kind of each label; all of one where not given.
     """
-    features, used = _features(packed, pairs, logit, pairs.observed), _fitted_on(pairs)
+    features, used = features_of(packed, pairs, logit, pairs.observed), fitted_on(pairs)
     fold = patient_folds(np.asarray(packed.patient_ids), folds, seed + 1)
     chosen = with_chosen_ridge(options, features, pairs.observed, used, fold, kinds)
     plus, minus = estimated_rates(features, pairs.observed, used, fold, chosen, kinds)
@@ -103,17 +103,21 @@ def peer_posterior(
     ndarray
         float32 [stays, labels]; 0 where a decision is locked, and throughout a group without noise.
     """
-    features, rates, ridge = _features(packed, pairs, logit, pairs.known), reading.rates, reading.options.ridge
-    weights = fit_through_noise(features, pairs.observed, _fitted_on(pairs), rates, ridge, None, reading.kinds)
+    features, rates, ridge = features_of(packed, pairs, logit, pairs.known), reading.rates, reading.options.ridge
+    weights = fit_through_noise(features, pairs.observed, fitted_on(pairs), rates, ridge, None, reading.kinds)
     q = expit(clean_logit(features, weights))
     wrong = wrong_probability(q, pairs.observed, rates, reading.options.least_doubt)
     return np.where(pairs.locked, 0.0, wrong).astype(np.float32)
 
 
-def _fitted_on(pairs: Pairs) -> np.ndarray:
+def fitted_on(pairs: Pairs) -> Bool[np.ndarray, "stays labels"]:
+    """Tell which pairs evidence is fitted on: every stated pair of a training stay, read by people or not."""
     return np.asarray(pairs.stated & pairs.training[:, None])
 
 
-def _features(packed: PackedCohort, pairs: Pairs, logit: np.ndarray, known: np.ndarray) -> np.ndarray:
+def features_of(
+    packed: PackedCohort, pairs: Pairs, evidence: np.ndarray, known: np.ndarray, siblings: bool = True
+) -> Float[np.ndarray, "features stays labels"]:
+    """Give `evidence_features` of a cohort; `known` are the labels that other visits are read with."""
     patient, visit = np.asarray(packed.patient_ids), np.asarray(packed.visit)
-    return evidence_features(logit, known, patient, visit, _fitted_on(pairs), pairs.stated)
+    return evidence_features(evidence, known, patient, visit, fitted_on(pairs), pairs.stated, siblings)

@@ -29,6 +29,11 @@ class Rates:
         return cls(np.zeros(labels), np.zeros(labels))
 
 
+def log_odds(probability: np.ndarray) -> np.ndarray:
+    """Log-odds in float64, of probabilities held within 1e-7 of 0 and 1."""
+    return np.asarray(logit(np.clip(probability.astype(np.float64), _LEAST, 1 - _LEAST)))
+
+
 def fit_through_noise(
     features: Float[np.ndarray, "features stays labels"],
     observed: Shaped[np.ndarray, "stays labels"],
@@ -229,15 +234,11 @@ def matched(
         r = reference[rows][:: max(1, int(rows.sum()) // _ENOUGH)].astype(np.float64)
         if len(r) < 2 or r.mean() <= 0.0:
             continue
-        odds = _odds(wrong[rows][:: max(1, int(rows.sum()) // _ENOUGH)])
+        odds = log_odds(wrong[rows][:: max(1, int(rows.sum()) // _ENOUGH)])
         steepness, shift = _agreeing(odds, r, slope)
         every = observed == value
-        out[every] = expit(steepness * _odds(wrong[every]) + shift)
+        out[every] = expit(steepness * log_odds(wrong[every]) + shift)
     return out
-
-
-def _odds(wrong: np.ndarray) -> np.ndarray:
-    return np.asarray(logit(np.clip(wrong, _LEAST, 1 - _LEAST).astype(np.float64)))
 
 
 def _agreeing(odds: np.ndarray, reference: np.ndarray, slope: bool) -> tuple[float, float]:

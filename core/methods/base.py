@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from core.calibrated.peer_posterior import PeerReading, read_peer
+from core.calibrated.posterior import Rates
 from core.cohort.tensors import PackedCohort
 from core.config import LossConfig, TrainConfig
 from core.hints import Bool, Float
@@ -118,14 +119,6 @@ class EpochEnd:
     traces: Traces
 
 
-@dataclass(frozen=True)
-class NoiseRates:
-    """Estimated ρ₊ = P(observed 0 | present) and ρ₋ = P(observed 1 | absent), float64 [labels] each."""
-
-    rho_plus: Float[np.ndarray, " labels"]
-    rho_minus: Float[np.ndarray, " labels"]
-
-
 @dataclass
 class Method:
     """One method in the one loop: the backbone with binary cross-entropy, whose parts subclasses replace.
@@ -153,7 +146,7 @@ class Method:
     stated: Bool[Tensor, "stays labels"] = field(init=False)
     corrected: Float[np.ndarray, "stays labels"] = field(init=False)
     error_probability: Float[np.ndarray, "stays labels"] | None = field(init=False, default=None)
-    rates: NoiseRates | None = field(init=False, default=None)
+    rates: Rates | None = field(init=False, default=None)
     counts: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:

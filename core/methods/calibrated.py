@@ -6,6 +6,7 @@ from scipy.special import expit
 from torch import Tensor
 
 from core.calibrated.decided import recalibrated
+from core.calibrated.peer_posterior import features_of, fitted_on
 from core.calibrated.posterior import (
     Rates,
     clean_logit,
@@ -13,9 +14,8 @@ from core.calibrated.posterior import (
     matched,
     wrong_probability,
 )
-from core.calibrated.siblings import evidence_features
 from core.hints import Float
-from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
+from core.methods.base import EpochEnd, Method, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
 
@@ -36,23 +36,16 @@ class Calibrated(Method):
     def prepare(self) -> None:
         """Estimate the noise rates from the peer."""
         pairs, reading = self.setting.pairs, self.setting.peer_reading
-        self.fitted_on = pairs.stated & pairs.training[:, None]
+        self.fitted_on = fitted_on(pairs)
         self.peer_logit = self.setting.observed_peer.logit
         self.options, self.noise, self.kinds = reading.options, reading.rates, reading.kinds
-        self.rates = NoiseRates(self.noise.rho_plus, self.noise.rho_minus)
+        self.rates = self.noise
         span = float(np.mean(1 - self.noise.rho_plus - self.noise.rho_minus))
         self.weight = self.options.network_weight * min(1.0, span / self.options.trusted_span) ** 4
         self.noisy_class = np.where(pairs.observed == 1, self.noise.rho_minus > 0, self.noise.rho_plus > 0)
         self.of_peer = self._wrong(self.peer_logit, True)
         self.targets: Tensor = self.base
         self.error_probability = np.zeros(pairs.base.shape, np.float32)
-
-    def _features(self, evidence: np.ndarray, known: np.ndarray, siblings: bool) -> np.ndarray:
-        pairs, packed = self.setting.pairs, self.setting.packed
-        return evidence_features(
-            evidence, known, np.asarray(packed.patient_ids), np.asarray(packed.visit), self.fitted_on, pairs.stated,
-            siblings,
-        )  # fmt: skip
 
     def begin_epoch(self, t: int) -> None:
         """Take the targets that the epochs before made."""
@@ -89,7 +82,8 @@ class Calibrated(Method):
 
     def _wrong(self, evidence: np.ndarray, siblings: bool, reference: np.ndarray | None = None) -> np.ndarray:
         options, observed = self.options, self.setting.pairs.observed
-        features = self._features(evidence, self.setting.pairs.known, siblings)
+        pairs = self.setting.pairs
+        features = features_of(self.setting.packed, pairs, evidence, pairs.known, siblings)
         weights = fit_through_noise(features, observed, self.fitted_on, self.noise, options.ridge, None, self.kinds)
         traced = Rates(*(np.maximum(rate, options.trace) for rate in (self.noise.rho_plus, self.noise.rho_minus)))
         found = wrong_probability(expit(clean_logit(features, weights)), observed, traced, options.least_doubt)

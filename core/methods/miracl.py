@@ -10,7 +10,7 @@ from core.correction.cooccurrence import cooccurrence, negative_filter
 from core.correction.relabel import corrected_labels, predicted_labels
 from core.hints import Bool, Float
 from core.locks import Pairs
-from core.methods.base import EpochEnd, Method, NoiseRates, auxiliary_losses
+from core.methods.base import EpochEnd, Method, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
 from core.schedules import beta
@@ -92,7 +92,7 @@ class Miracl(Method):
         self.corrected_here: Tensor = self.base
         if self.config.correction.leave_alone:
             rates = self.setting.peer_reading.rates
-            self.rates = NoiseRates(rates.rho_plus, rates.rho_minus)
+            self.rates = rates
             self.still = by_class(self.setting.pairs.observed, ~noisy_groups(rates))
 
     def begin_epoch(self, t: int) -> None:

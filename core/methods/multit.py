@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.calibrated.posterior import Rates
 from core.hints import Float
-from core.methods.base import EpochEnd, Method, NoiseRates
+from core.methods.base import EpochEnd, Method
 from core.methods.pair_losses import mean_counted
 from core.methods.transition import estimate, reweighted_bce
 from core.models.miracl import Batch, Output
@@ -49,7 +50,7 @@ class MultiT(Method):
         options, traces = self.config.method.multit, end.traces
         if t == options.warm_up:
             found = estimate(traces.logits, traces.observed, traces.member, options)
-            self.rates = NoiseRates(found.rho_plus, found.rho_minus)
+            self.rates = Rates(found.rho_plus, found.rho_minus)
             self._take(found.rho_plus, found.rho_minus)
 
     def state(self) -> dict[str, Tensor]:
@@ -61,5 +62,5 @@ class MultiT(Method):
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from there."""
         if state:
-            self.rates = NoiseRates(state["rho_plus"].cpu().numpy(), state["rho_minus"].cpu().numpy())
+            self.rates = Rates(state["rho_plus"].cpu().numpy(), state["rho_minus"].cpu().numpy())
             self._take(self.rates.rho_plus, self.rates.rho_minus)
