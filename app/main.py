@@ -1,32 +1,59 @@
 """The entry point: which page is shown to whom."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import streamlit as st
 
 from app import session, theme
 from app.frame import guarded, top_bar, trouble
 from app.views import export, queue, review, rounds, sign_in
+from audit_store.people import PERMISSIONS, Person
 
-PAGES: dict[str, tuple[str, Callable[[], None]]] = {
-    "queue": ("Queue", queue.render),
-    "review": ("Review", review.render),
-    "rounds": ("Rounds", rounds.render),
-    "export": ("Export", export.render),
+
+@dataclass(frozen=True)
+class Screen:
+    """A page: its name in the bar, what draws it, and the act that a role must allow for the page to be offered."""
+
+    title: str
+    render: Callable[[], None]
+    action: str = "view"
+
+
+SCREENS: dict[str, Screen] = {
+    "queue": Screen("Queue", queue.render),
+    "review": Screen("Review", review.render),
+    "rounds": Screen("Rounds", rounds.render),
+    "export": Screen("Export", export.render),
 }
+
+
+def screens_for(person: Person | None) -> dict[str, Screen]:
+    """The pages that a person's role opens; before anyone is signed in, all (each shows the sign-in page)."""
+    if person is None:
+        return SCREENS
+    return {name: screen for name, screen in SCREENS.items() if screen.action in PERMISSIONS[person.role]}
 
 
 def main() -> None:
     """Draw the page asked for; the sign-in page in its place while nobody is signed in."""
     st.set_page_config(page_title="MIRACL Audit", page_icon=theme.icon(), layout="wide")
     st.html(theme.style_sheet())
-    pages = {
-        name: st.Page(guarded(render), title=title, url_path=name, default=name == "queue")
-        for name, (title, render) in PAGES.items()
-    }
-    page = st.navigation(list(pages.values()), position="hidden")
+    trouble_line: Exception | None = None
+    person: Person | None = None
     try:
         person = session.current_person()
+    except Exception as error:
+        trouble_line = error
+    pages = {
+        name: st.Page(guarded(screen.render), title=screen.title, url_path=name, default=name == "queue")
+        for name, screen in screens_for(person).items()
+    }
+    page = st.navigation(list(pages.values()), position="hidden")
+    if trouble_line is not None:
+        trouble(trouble_line)
+        return
+    try:
         line = session.notice()
         if person is None:
             if line:
@@ -34,7 +61,7 @@ def main() -> None:
             sign_in.render()
             return
         target = st.session_state.pop("go", None)
-        if target is not None:
+        if target in pages:
             st.switch_page(pages[target])
         top_bar(pages, person)
     except Exception as error:

@@ -92,8 +92,10 @@ def icon() -> str:
 
 
 def style_sheet() -> str:
-    """The style sheet with the palette's names filled in."""
-    sheet = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    """The style sheets, the frame's first, with the palette's names filled in."""
+    folder = Path(__file__).with_name("styles")
+    files = sorted(folder.glob("*.css"), key=lambda path: (path.name != "base.css", path.name))
+    sheet = "\n".join(path.read_text(encoding="utf-8") for path in files)
     palette = {
         "ink": INK,
         "ink-soft": INK_SOFT,

@@ -29,8 +29,11 @@ ACTIONS = (
     "manage_people",
     "read_trail",
     "redact",
+    "sign_protocol",
 )
-_STEWARD = frozenset({"view", "assign", "export", "publish_round", "manage_people", "read_trail", "redact"})
+_STEWARD = frozenset(
+    {"view", "assign", "export", "publish_round", "manage_people", "read_trail", "redact", "sign_protocol"}
+)
 PERMISSIONS: dict[str, frozenset[str]] = {
     "reviewer": frozenset({"view", "decide"}),
     "adjudicator": frozenset({"view", "decide", "adjudicate"}),
