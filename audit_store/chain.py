@@ -20,6 +20,7 @@ from audit_store.ledger import Event, append, event_hash, head_in, parsed, proje
 from audit_store.people import Person, require_now
 
 _PERSON_FIELDS = ("display_name", "role", "credential_digest", "active", "demo")
+_LATER_PERSON_FIELDS = {"temporary": False, "attestation": None, "attestation_expires": None}  # as before schema 0003
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,19 @@ def _projection(connection: Connection, table: Table, events: dict[int, Event]) 
         yield Finding(table.name, str(missing), "is missing; the ledger has it")
 
 
+def _person_fields(event: Event) -> dict[str, Any]:
+    """Give what an event says of a person's row; events of earlier schemas say less."""
+    later = {name: event.data.get(name, value) for name, value in _LATER_PERSON_FIELDS.items()}
+    return {**{name: event.data[name] for name in _PERSON_FIELDS}, **later}
+
+
 def _people(connection: Connection, people: dict[str, Event]) -> Iterator[Finding]:
     rows = connection.execute(select(tables.person).order_by(tables.person.c.name)).all()
     for row in rows:
         event = people.get(str(row.name))
         if event is None:
             yield Finding("person", str(row.name), "stands in no event of the ledger")
-        elif any(getattr(row, name) != event.data[name] for name in _PERSON_FIELDS):
+        elif any(getattr(row, name) != value for name, value in _person_fields(event).items()):
             yield Finding("person", str(row.name), "differs from the ledger")
         elif blake(str(row.credential)) != row.credential_digest:
             yield Finding("person", str(row.name), "has a password hash that the ledger does not know")
@@ -193,8 +200,9 @@ def rebuild(store: Store, actor: Person) -> int:
             connection.execute(delete(table))
         written = 0
         for name, event in people.items():
-            fields = {field: event.data[field] for field in _PERSON_FIELDS}
-            connection.execute(tables.person.update().where(tables.person.c.name == name).values(**fields))
+            connection.execute(
+                tables.person.update().where(tables.person.c.name == name).values(**_person_fields(event))
+            )
         for table in tables.PROJECTIONS.values():
             rows = [_typed(table, projected(event, table)) for event in events[table.name].values()]
             if rows:

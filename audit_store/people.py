@@ -1,6 +1,5 @@
-"""Who may do what: accounts, sign-in, sessions, and the table of roles and actions that acts are checked against."""
+"""Accounts, sign-in and sessions. What each role may do stands in `audit_store.roles`."""
 
-import getpass
 import re
 import secrets
 from dataclasses import dataclass
@@ -10,38 +9,64 @@ from typing import Any
 import pandas as pd
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import delete, select
 
 from audit_store import tables
+from audit_store.attestations import checked_attestation, people_table
 from audit_store.database import Store, utc_now
 from audit_store.errors import AccessError
 from audit_store.fileio import blake
 from audit_store.ledger import append
+from audit_store.roles import (
+    ACTIONS,
+    PERMISSIONS,
+    Person,
+    keep_a_steward,
+    log_access,
+    operator,
+    person_of,
+    require,
+    require_now,
+)
 from audit_store.tables import ROLES
 
-ACTIONS = (
-    "view",
-    "decide",
-    "adjudicate",
-    "assign",
-    "export",
-    "publish_round",
-    "manage_people",
-    "read_trail",
-    "redact",
-    "sign_protocol",
+__all__ = [
+    "ACTIONS",
+    "PERMISSIONS",
+    "ROLES",
+    "Person",
+    "add_person",
+    "authenticate",
+    "change_own_password",
+    "disable_person",
+    "enable_person",
+    "end_session",
+    "find_person",
+    "list_people",
+    "log_access",
+    "operator",
+    "people_table",
+    "require",
+    "require_now",
+    "resume_session",
+    "set_attestation",
+    "set_password",
+    "set_role",
+    "start_session",
+    "temporary_password",
+]
+
+_FIELDS = (
+    "name",
+    "display_name",
+    "role",
+    "credential_digest",
+    "active",
+    "demo",
+    "temporary",
+    "attestation",
+    "attestation_expires",
 )
-_STEWARD = frozenset(
-    {"view", "assign", "export", "publish_round", "manage_people", "read_trail", "redact", "sign_protocol"}
-)
-PERMISSIONS: dict[str, frozenset[str]] = {
-    "reviewer": frozenset({"view", "decide"}),
-    "adjudicator": frozenset({"view", "decide", "adjudicate"}),
-    "steward": _STEWARD | {"decide"},
-    "auditor": frozenset({"view", "read_trail"}),
-    "operator": _STEWARD,
-}
-ACCESSES = ("chart", "note", "export", "evidence", "trail")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 
@@ -62,58 +87,6 @@ _HASHER = PasswordHasher()
 _NOBODY: list[str] = []
 
 
-@dataclass(frozen=True)
-class Person:
-    """Someone who acts: an account, or the command line's operator."""
-
-    name: str
-    display_name: str
-    role: str
-    active: bool = True
-    demo: bool = False
-
-
-def operator() -> Person:
-    """Whoever runs the command on this machine; they own the files, so no password is asked. Can't decide."""
-    try:
-        login = getpass.getuser()
-    except (OSError, KeyError):
-        login = "unknown"
-    return Person(f"operator:{login}"[:80], login, "operator")
-
-
-def require(person: Person, action: str) -> None:
-    """Refuse an act that the person's role does not allow.
-
-    Raises
-    ------
-    AccessError
-        When it does not, or the account is disabled.
-    """
-    if action not in ACTIONS:
-        raise AccessError(f"an action of {', '.join(ACTIONS)}", action, "name one of them")
-    if not person.active:
-        raise AccessError("an active account", "a disabled one", "ask a steward to enable it")
-    if action not in PERMISSIONS.get(person.role, frozenset()):
-        able = ", ".join(role for role in ROLES if action in PERMISSIONS[role])
-        raise AccessError(f"a role that may {action} ({able})", f"a {person.role}", "ask a steward for the role")
-
-
-def require_now(connection: Connection, person: Person, action: str) -> None:
-    """As `require`, with the role and activity that the store holds at this moment."""
-    if person.role == "operator":
-        require(person, action)
-        return
-    row = connection.execute(select(tables.person).where(tables.person.c.name == person.name)).first()
-    if row is None:
-        raise AccessError("an account of this workspace", "none of that name", "sign in again")
-    require(_person(row), action)
-
-
-def _person(row: Any) -> Person:
-    return Person(str(row.name), str(row.display_name), str(row.role), bool(row.active), bool(row.demo))
-
-
 def add_person(
     store: Store,
     actor: Person,
@@ -123,6 +96,9 @@ def add_person(
     display_name: str | None = None,
     role: str = "reviewer",
     demo: bool = False,
+    temporary: bool = False,
+    attestation: str | None = None,
+    attestation_expires: str | None = None,
 ) -> Person:
     """Add an account.
 
@@ -136,17 +112,22 @@ def add_person(
         At least 8 characters; kept as an argon2 hash alone.
     display_name, role, demo
         Name for screens; one of `ROLES`; whether it is the demo's account.
+    temporary
+        Whether the person has to choose another password before they can do anything.
+    attestation, attestation_expires
+        The data-use agreement they attested, and its last day (YYYY-MM-DD); both or neither.
 
     Raises
     ------
     AccessError
-        On a name that is taken or malformed, an unknown role, or a short password.
+        On a name that is taken or malformed, an unknown role, a short password, or a day that is none.
     """
     if not _NAME.fullmatch(name):
         raise AccessError("a name of 1–32 characters a-z 0-9 . _ -", f"{len(name)} characters", "pick another name")
     if role not in ROLES:
         raise AccessError(f"a role of {', '.join(ROLES)}", "another word", "give --role one of them")
     credential = _hash(password)
+    attested = checked_attestation(attestation, attestation_expires)
     with store.writing() as connection:
         require_now(connection, actor, "manage_people")
         if connection.execute(select(tables.person.c.name).where(tables.person.c.name == name)).first():
@@ -158,10 +139,12 @@ def add_person(
             "credential_digest": blake(credential),
             "active": True,
             "demo": demo,
+            "temporary": temporary,
+            **attested,
         }
         event = append(connection, "person", actor.name, data)
         connection.execute(tables.person.insert().values(**data, credential=credential, created_at=event.created_at))
-    return Person(name, str(data["display_name"]), role, True, demo)
+    return Person(name, str(data["display_name"]), role, True, demo, temporary, **attested)
 
 
 def _hash(password: str) -> str:
@@ -180,14 +163,14 @@ def _change(store: Store, actor: Person, name: str, values: dict[str, Any], cred
         row = connection.execute(select(tables.person).where(mine)).first()
         if row is None:
             raise AccessError("an account of this workspace", "none of that name", "see miracl person list")
-        columns = ("name", "display_name", "role", "credential_digest", "active", "demo")
-        data = {**{column: getattr(row, column) for column in columns}, **values}
+        data = {**{column: getattr(row, column) for column in _FIELDS}, **values}
+        keep_a_steward(connection, actor, row, data)
         append(connection, "person", actor.name, data)
         kept = {"credential": credential} if credential else {}
         connection.execute(tables.person.update().where(mine).values(**data, **kept))
         if not data["active"] or credential:
             connection.execute(tables.session.update().where(tables.session.c.person == name).values(ended=True))
-    return Person(name, str(data["display_name"]), str(data["role"]), bool(data["active"]), bool(data["demo"]))
+        return person_of(connection.execute(select(tables.person).where(mine)).one())
 
 
 def disable_person(store: Store, actor: Person, name: str) -> Person:
@@ -208,16 +191,46 @@ def set_role(store: Store, actor: Person, name: str, role: str) -> Person:
 
 
 def set_password(store: Store, actor: Person, name: str, password: str) -> Person:
-    """Set an account's password: one's own, or anyone's by whoever manages people. Ends its sessions."""
+    """Set an account's password: one's own, or anyone's by whoever manages people. Ends its sessions.
+
+    One that somebody else set on the screen is temporary: that person knows it.
+    """
     credential = _hash(password)
-    return _change(store, actor, name, {"credential_digest": blake(credential)}, credential)
+    temporary = actor.name != name and actor.role != "operator"
+    return _change(store, actor, name, {"credential_digest": blake(credential), "temporary": temporary}, credential)
+
+
+def change_own_password(store: Store, person: Person, old: str, new: str) -> Person:
+    """Change one's own password, knowing the old one. Ends all of one's sessions.
+
+    Raises
+    ------
+    AccessError
+        When the old one is wrong (counted as a failed sign-in), or the new one is short or the same.
+    """
+    if old == new:
+        raise AccessError("another password than before", "the same one", "choose a new one")
+    _hash(new)
+    authenticate(store, person.name, old)
+    return set_password(store, person, person.name, new)
+
+
+def temporary_password() -> str:
+    """Make a password to hand over once: four groups of four letters and digits that aren't mistaken for each other."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(4))
+
+
+def set_attestation(store: Store, actor: Person, name: str, text: str | None, expires: str | None) -> Person:
+    """Note which data-use agreement someone attested and its last day; None and None where none holds."""
+    return _change(store, actor, name, checked_attestation(text, expires))
 
 
 def find_person(store: Store, name: str) -> Person | None:
     """Return the account of that name, or None."""
     with store.reading() as connection:
         row = connection.execute(select(tables.person).where(tables.person.c.name == name)).first()
-    return _person(row) if row else None
+    return person_of(row) if row else None
 
 
 def list_people(store: Store) -> pd.DataFrame:
@@ -263,7 +276,7 @@ def authenticate(store: Store, name: str, password: str) -> Person:
                 append(connection, "sign_in", name, {"result": "failed", "failures": count})
     if not good or row is None:
         raise AccessError("a name and its password", "a pair that does not match", "try again, or ask a steward")
-    return _person(row)
+    return person_of(row)
 
 
 def _wait(failed: Any) -> None:
@@ -316,7 +329,7 @@ def resume_session(store: Store, secret: str) -> Person | None:
         if not who.active:
             return None
         connection.execute(tables.session.update().where(mine).values(seen_at=now))
-    return _person(who)
+    return person_of(who)
 
 
 def _idle(seen_at: datetime, now: datetime) -> bool:
@@ -331,21 +344,3 @@ def end_session(store: Store, secret: str) -> None:
         if row is not None and not row.ended:
             connection.execute(tables.session.update().where(mine).values(ended=True))
             append(connection, "sign_out", str(row.person), {})
-
-
-def log_access(
-    store: Store,
-    person: Person,
-    what: str,
-    round_id: int | None = None,
-    stay_id: int | None = None,
-    label_key: str | None = None,
-) -> None:
-    """Note that someone opened a chart, a whole note, evidence, an export or the trail."""
-    if what not in ACCESSES:
-        raise AccessError(f"an access of {', '.join(ACCESSES)}", "another word", "name one of them")
-    data = {"person": person.name, "what": what, "round_id": round_id, "stay_id": stay_id, "label_key": label_key}
-    with store.writing() as connection:
-        require_now(connection, person, "view")
-        event = append(connection, "access", person.name, data)
-        connection.execute(tables.access.insert().values(id=event.seq, created_at=event.created_at, **data))

@@ -19,9 +19,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 
 ANSWERS = ("present", "absent", "cannot_tell", "retract")
 CERTAINTIES = ("high", "low")
@@ -80,6 +81,9 @@ person = Table(
     Column("active", Boolean, nullable=False),
     Column("demo", Boolean, nullable=False),
     Column("created_at", DateTime, nullable=False),
+    Column("temporary", Boolean, nullable=False, server_default=false()),
+    Column("attestation", String(200)),
+    Column("attestation_expires", String(10)),
     _among("role", ROLES),
 )
 

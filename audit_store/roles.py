@@ -1,0 +1,143 @@
+"""Roles: who may do what, checked against what the store holds at that moment; and noting who opened what."""
+
+import getpass
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from audit_store import tables
+from audit_store.database import Store
+from audit_store.errors import AccessError
+from audit_store.ledger import append
+from audit_store.tables import ROLES
+
+ACTIONS = (
+    "view",
+    "decide",
+    "adjudicate",
+    "assign",
+    "export",
+    "publish_round",
+    "manage_people",
+    "read_trail",
+    "redact",
+    "sign_protocol",
+)
+_STEWARD = frozenset(
+    {"view", "assign", "export", "publish_round", "manage_people", "read_trail", "redact", "sign_protocol"}
+)
+PERMISSIONS: dict[str, frozenset[str]] = {
+    "reviewer": frozenset({"view", "decide"}),
+    "adjudicator": frozenset({"view", "decide", "adjudicate"}),
+    "steward": _STEWARD | {"decide"},
+    "auditor": frozenset({"view", "read_trail"}),
+    "operator": _STEWARD,
+}
+ACCESSES = ("chart", "note", "export", "evidence", "trail", "trail_download", "comment")
+
+
+@dataclass(frozen=True)
+class Person:
+    """Someone who acts: an account, or the command line's operator.
+
+    Parameters
+    ----------
+    name, display_name, role, active, demo
+        As in the store.
+    temporary
+        Whether the password was set by someone else, who therefore knows it: nothing can be done until it is changed.
+    attestation, attestation_expires
+        What agreement on the use of the data they attested, and the last day on which it holds (YYYY-MM-DD).
+    """
+
+    name: str
+    display_name: str
+    role: str
+    active: bool = True
+    demo: bool = False
+    temporary: bool = False
+    attestation: str | None = None
+    attestation_expires: str | None = None
+
+
+def operator() -> Person:
+    """Whoever runs the command on this machine; they own the files, so no password is asked. Can't decide."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):
+        login = "unknown"
+    return Person(f"operator:{login}"[:80], login, "operator")
+
+
+def require(person: Person, action: str) -> None:
+    """Refuse an act that the person's role does not allow.
+
+    Raises
+    ------
+    AccessError
+        When it does not, or the account is disabled.
+    """
+    if action not in ACTIONS:
+        raise AccessError(f"an action of {', '.join(ACTIONS)}", action, "name one of them")
+    if not person.active:
+        raise AccessError("an active account", "a disabled one", "ask a steward to enable it")
+    if action not in PERMISSIONS.get(person.role, frozenset()):
+        able = ", ".join(role for role in ROLES if action in PERMISSIONS[role])
+        raise AccessError(f"a role that may {action} ({able})", f"a {person.role}", "ask a steward for the role")
+
+
+def require_now(connection: Connection, person: Person, action: str) -> None:
+    """As `require`, with the role and activity that the store holds at this moment."""
+    if person.role == "operator":
+        require(person, action)
+        return
+    row = connection.execute(select(tables.person).where(tables.person.c.name == person.name)).first()
+    if row is None:
+        raise AccessError("an account of this workspace", "none of that name", "sign in again")
+    require(person_of(row), action)
+    if row.temporary and action != "view":
+        raise AccessError("a password of your own", "a temporary one", "choose your own on the page Account")
+
+
+def keep_a_steward(connection: Connection, actor: Person, row: Any, data: dict[str, Any]) -> None:
+    """Refuse to leave a workspace without an active steward; the command line can always make one, and is let."""
+    stays = data["active"] and data["role"] == "steward"
+    if actor.role == "operator" or row.role != "steward" or not row.active or stays:
+        return
+    c = tables.person.c
+    others = connection.execute(select(c.name).where(c.role == "steward", c.active, c.name != row.name)).first()
+    if others is None:
+        raise AccessError("an active steward who stays", "the last one", "make another person a steward first")
+
+
+def person_of(row: Any) -> Person:
+    """Make a person of their row."""
+    return Person(
+        str(row.name),
+        str(row.display_name),
+        str(row.role),
+        bool(row.active),
+        bool(row.demo),
+        bool(row.temporary),
+        row.attestation,
+        row.attestation_expires,
+    )
+
+
+def log_access(
+    store: Store,
+    person: Person,
+    what: str,
+    round_id: int | None = None,
+    stay_id: int | None = None,
+    label_key: str | None = None,
+) -> None:
+    """Note that someone opened a chart, a whole note, evidence, an export or the trail."""
+    if what not in ACCESSES:
+        raise AccessError(f"an access of {', '.join(ACCESSES)}", "another word", "name one of them")
+    data = {"person": person.name, "what": what, "round_id": round_id, "stay_id": stay_id, "label_key": label_key}
+    with store.writing() as connection:
+        require_now(connection, person, "view")
+        event = append(connection, "access", person.name, data)
+        connection.execute(tables.access.insert().values(id=event.seq, created_at=event.created_at, **data))
