@@ -5,14 +5,16 @@ the act; an act that carries another page's token is dropped, so a held key or a
 the pair that was on the screen.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.session import Context
-from audit_store.decisions import Decision, Reading, current_answer, new_token, of_pair
+from audit_store.decisions import Decision, Reading, current_answer, new_token
 from audit_store.queue import Item, QueueFilter, next_items
+from audit_store.readers import readers_of
 
 BATCH = 60  # pairs; a reviewer's sitting (review.md draws "batch 37 of 60")
 HELD_SECONDS = 0.7  # the same key again within this is a held key, not a second thought
+MOVE_SECONDS = 0.2  # leaving a page writes nothing: three quick J are three pages on, a held J is one
 SEEN_SECONDS = 0.5  # nobody reads a page in less; a press that comes sooner was meant for the page before
 ACTIVE_CAP_SECONDS = 300.0  # longest stretch without a touch that still counts as reading
 UNDO_REACH = 10
@@ -20,11 +22,15 @@ UNDO_REACH = 10
 
 @dataclass
 class Sheet:
-    """One pair, or labels decided together, as this person has it before them."""
+    """One pair, or labels decided together, as this person has it before them.
+
+    `seen`: this person has answered it before, and so seen the record; `others`: somebody else's answer stands too.
+    """
 
     token: str
     answers: dict[str, Decision] = field(default_factory=dict)
     seen: bool = False
+    others: bool = False
     seconds: float = 0.0
     certainty: str = "high"
     reason_code: str | None = None
@@ -46,6 +52,9 @@ class Desk:
     items: list[Item]
     at: int = 0
     pause: bool = True
+    patient_mode: bool = False
+    blind: bool = True
+    gathered: int | None = None
     whole_notes: bool = False
     sheets: dict[str, Sheet] = field(default_factory=dict)
     pressed: dict[str, float] = field(default_factory=dict)
@@ -67,11 +76,11 @@ class Desk:
             self.sheets[item.token] = read_sheet(context, item)
         return self.sheets[item.token]
 
-    def let_go(self, key: str, now: float) -> bool:
-        """Whether a key was let go since its last press."""
+    def let_go(self, key: str, now: float, held: float | None = None) -> bool:
+        """Whether a key was let go since its last press; `held` is the silence that tells [s]."""
         before = self.pressed.get(key)
         self.pressed[key] = now
-        return before is None or now - before >= HELD_SECONDS
+        return before is None or now - before >= (HELD_SECONDS if held is None else held)
 
     def shown(self, page_token: str, now: float) -> None:
         """Note when a page was drawn to its end."""
@@ -84,7 +93,7 @@ class Desk:
         writes (`seen`) counts only once its page has stood there for `SEEN_SECONDS` without such a press.
         """
         item = self.item
-        free = self.let_go(key, now)
+        free = self.let_go(key, now, None if seen else min(MOVE_SECONDS, HELD_SECONDS))
         if item is None or item.token not in self.sheets or self.sheets[item.token].token != page_token:
             return False
         if not seen:
@@ -107,6 +116,55 @@ class Desk:
         self.at = min(max(self.at + steps, 0), len(self.items))
         self.whole_notes = False
 
+    def of_patient(self) -> list[Item]:
+        """The items of the patient on the screen, in this desk's order."""
+        item = self.item
+        return [] if item is None else [other for other in self.items if other.patient_id == item.patient_id]
+
+    def anchor(self) -> str:
+        """What names the page's panes: the item's token, or in patient mode that of the patient's first item."""
+        item = self.item
+        if item is None:
+            raise LookupError("no item on the screen")
+        return self.of_patient()[0].token if self.patient_mode else item.token
+
+    def gather(self, context: Context) -> None:
+        """Bring what is open of the patient on the screen together, after the item shown; once a patient.
+
+        In a batch these are the batch's own items; in the free queue also the patient's other open items that the
+        queue's filter lets through.
+        """
+        item = self.item
+        if not self.patient_mode or item is None or self.gathered == item.patient_id:
+            return
+        self.gathered = item.patient_id
+        known = {other.token for other in self.items}
+        more: list[Item] = []
+        if getattr(item, "batch", None) is None:
+            chosen = replace(self.chosen, patient_id=item.patient_id)
+            found = next_items(context.store, context.round_file, context.person, chosen, limit=BATCH)
+            more = [other for other in found if other.token not in known]
+        ahead = self.items[self.at + 1 :]
+        mine = [other for other in ahead if other.patient_id == item.patient_id]
+        rest = [other for other in ahead if other.patient_id != item.patient_id]
+        self.items = [*self.items[: self.at + 1], *mine, *more, *rest]
+        for other in self.of_patient():
+            if other.token not in self.sheets:
+                self.sheets[other.token] = read_sheet(context, other)
+
+    def withheld(self, item: Item) -> dict[str, frozenset[int]]:
+        """By label: the patient's other stays about which this person is asked too and has not answered.
+
+        What a reveal says of one must not give away the record of another that is still open.
+        """
+        found: dict[str, set[int]] = {}
+        for other in self.items:
+            sheet = self.sheets.get(other.token)
+            if other.patient_id == item.patient_id and other.token != item.token and not (sheet and sheet.answered):
+                for key in other.label_keys:
+                    found.setdefault(key, set()).add(other.stay_id)
+        return {key: frozenset(stays) for key, stays in found.items()}
+
     def bring(self, item: Item) -> None:
         """Show an item: where it already lies in the batch, or put in at this place."""
         for place, other in enumerate(self.items):
@@ -119,14 +177,14 @@ class Desk:
 def read_sheet(context: Context, item: Item) -> Sheet:
     """What the store has of this person's reading of an item, with a fresh token for the page."""
     answers: dict[str, Decision] = {}
-    seen = False
+    readers = {key: readers_of(context.store, item.stay_id, key) for key in item.label_keys}
+    name = context.person.name
     for key in item.label_keys:
-        decision = current_answer(context.store, context.person, item.stay_id, key)
+        decision = current_answer(context.store, context.person, item.stay_id, key) if name in readers[key].ever else None
         if decision is not None:
             answers[key] = decision
-        rows = of_pair(context.store, item.stay_id, key)
-        seen = seen or bool((rows["reviewer"] == context.person.name).any())
-    sheet = Sheet(new_token(), answers, seen)
+    seen = any(name in who.ever for who in readers.values())
+    sheet = Sheet(new_token(), answers, seen, any(who.others(name) for who in readers.values()))
     for decision in answers.values():
         sheet.certainty = decision.certainty or "high"
         sheet.reason_code = decision.reason_code
@@ -153,8 +211,8 @@ def readings(context: Context, desk: Desk, item: Item, sheet: Sheet, answers: di
                 certainty=sheet.certainty,
                 reason_code=sheet.reason_code,
                 comment=sheet.comment.strip() or None,
-                blinded=not sheet.seen,
-                saw_suggestion=sheet.seen,
+                blinded=desk.blind and not sheet.seen,
+                saw_suggestion=sheet.seen or not desk.blind,
                 active_seconds=round(sheet.seconds, 1),
                 evidence_opened=tuple(sorted(sheet.opened)),
                 guideline_version=context.guidelines[key].version_id,

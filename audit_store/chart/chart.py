@@ -61,11 +61,13 @@ class Chart:
         self._tables = tables
         self._stays = stays
         self._row = {stay: row for row, stay in enumerate(stays["stay_id"].to_pylist())}
+        self._patient = stays["patient_id"].to_numpy()
         order = np.lexsort((stays["visit"].to_numpy(), stays["patient_id"].to_numpy()))
         patients = stays["patient_id"].to_numpy()[order]
         starts = np.concatenate([[0], np.flatnonzero(np.diff(patients)) + 1, [len(patients)]])
         self._rows_of = {int(patients[a]): order[a:b] for a, b in itertools.pairwise(starts) if b > a}
         self._kept: OrderedDict[int, PatientRecord] = OrderedDict()
+        self._stay_rows: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._known: tuple[frozenset[str], tuple[tuple[str, str], ...]] | None = None
         self._memo: dict[str, bool] = {}
         self._lock = threading.Lock()
@@ -251,8 +253,10 @@ class Chart:
             keep &= table["kind"] != "diagnosis"
         return table[keep].reset_index(drop=True)
 
-    def strip(self, stay_id: int, label_key: str, blind: bool = True) -> Strip:
-        """Return the recorded label at each of the patient's visits; blind: this stay's is withheld."""
+    def strip(
+        self, stay_id: int, label_key: str, blind: bool = True, withheld: frozenset[int] = frozenset()
+    ) -> Strip:
+        """Return the recorded label at each of the patient's visits; withheld: of these stays, and of this if blind."""
         record = self.record(stay_id)
         return strip(
             self.label(label_key),
@@ -261,6 +265,7 @@ class Chart:
             record.coded,
             self.order_known(stay_id),
             blind,
+            withheld,
         )
 
     def other_labels(self, stay_id: int, label_key: str) -> list[LabelInfo]:
@@ -303,11 +308,18 @@ class Chart:
         return self._row[stay_id]
 
     def _patient_of(self, stay_id: int) -> int:
-        return int(self._stays["patient_id"][self._row_of(stay_id)].as_py())
+        return int(self._patient[self._row_of(stay_id)])
 
     def _stays_of(self, stay_id: int) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self._stays.take(self._rows_of[self._patient_of(stay_id)]).to_pylist()
-        return rows
+        patient = self._patient_of(stay_id)
+        kept = self._stay_rows.get(patient)
+        if kept is None:
+            kept = self._stays.take(self._rows_of[patient]).to_pylist()
+            with self._lock:
+                self._stay_rows[patient] = kept
+                while len(self._stay_rows) > _PATIENTS_KEPT:
+                    self._stay_rows.popitem(last=False)
+        return kept
 
     def _order_words(self, stay_id: int) -> str:
         if self.order_known(stay_id):
