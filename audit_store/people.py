@@ -80,6 +80,7 @@ class SignIn:
     longest_wait_seconds: float = 300.0
     forget_failures_hours: float = 24.0
     idle_minutes: float = 30.0
+    seen_step_seconds: float = 60.0  # how finely use is noted: a write at each key would cost a disk sync
 
 
 SIGN_IN = SignIn()
@@ -321,14 +322,16 @@ def resume_session(store: Store, secret: str) -> Person | None:
     """Whose session it is, as they are now; None when it ended, idled for 30 minutes, or the account is closed."""
     mine = tables.session.c.digest == blake("session", secret)
     now = utc_now()
-    with store.writing() as connection:
+    with store.reading() as connection:
         row = connection.execute(select(tables.session).where(mine)).first()
         if row is None or row.ended or _idle(row.seen_at, now):
             return None
         who = connection.execute(select(tables.person).where(tables.person.c.name == row.person)).one()
-        if not who.active:
-            return None
-        connection.execute(tables.session.update().where(mine).values(seen_at=now))
+    if not who.active:
+        return None
+    if now - row.seen_at > timedelta(seconds=SIGN_IN.seen_step_seconds):
+        with store.writing() as connection:
+            connection.execute(tables.session.update().where(mine).values(seen_at=now))
     return person_of(who)
 
 
