@@ -231,6 +231,19 @@ class RoundFile:
         """All pairs of a stay, in label order."""
         return self.frame(f"{_LABELLED} WHERE p.stay_id = ? ORDER BY p.label_id", (stay_id,))
 
+    def flagged_labels(self, stay_id: int) -> frozenset[str]:
+        """Keys of the labels that the round flagged at a stay: from the table of flags, a fiftieth of the pairs."""
+        return self._flags_by_stay.get(stay_id, frozenset())
+
+    @cached_property
+    def _flags_by_stay(self) -> dict[int, frozenset[str]]:
+        """Flagged label keys of each stay that has any; read once, since a round never changes."""
+        found: dict[int, set[str]] = {}
+        for stay_id, key in self.rows("SELECT stay_id, label_key FROM flag JOIN label USING (label_id)"):
+            found.setdefault(int(stay_id), set()).add(str(key))
+        shared: dict[frozenset[str], frozenset[str]] = {}
+        return {stay: shared.setdefault(frozenset(keys), frozenset(keys)) for stay, keys in found.items()}
+
     def pairs_of_patient(self, patient_id: int) -> pd.DataFrame:
         """All pairs of a patient, by visit, stay and label."""
         return self.frame(f"{_LABELLED} WHERE p.patient_id = ? ORDER BY p.visit, p.stay_id, p.label_id", (patient_id,))
