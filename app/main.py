@@ -1,11 +1,13 @@
 """The entry point: which page is shown to whom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
 from app import session, theme
+from app.components import tab_session
 from app.frame import guarded, top_bar, trouble
 from app.views import export, queue, review, rounds, sign_in
 from audit_store.people import PERMISSIONS, Person
@@ -37,39 +39,60 @@ def screens_for(person: Person | None) -> dict[str, Screen]:
 
 def main() -> None:
     """Draw the page asked for; the sign-in page in its place while nobody is signed in."""
-    st.set_page_config(page_title="MIRACL Audit", page_icon=theme.icon(), layout="wide")
-    st.html(theme.style_sheet())
     trouble_line: Exception | None = None
     person: Person | None = None
     try:
         person = session.current_person()
     except Exception as error:
         trouble_line = error
+    screens = screens_for(person)
     pages = {
         name: st.Page(guarded(screen.render), title=screen.title, url_path=name, default=name == "queue")
-        for name, screen in screens_for(person).items()
+        for name, screen in screens.items()
     }
     page = st.navigation(list(pages.values()), position="hidden")
+    here = next(name for name, other in pages.items() if other.url_path == page.url_path)
+    title = screens[here].title if person is not None else "Sign in"
+    st.set_page_config(page_title=f"{title} · MIRACL Audit", page_icon=theme.icon(), layout="wide")
+    st.html(theme.style_sheet())
     if trouble_line is not None:
         trouble(trouble_line)
         return
     try:
         line = session.notice()
         if person is None:
-            if line:
-                st.info(line)
-            sign_in.render()
+            _outside(line)
             return
         target = st.session_state.pop("go", None)
         if target in pages:
             st.switch_page(pages[target])
-        top_bar(pages, person)
+        _inside(pages, person, here)
     except Exception as error:
         trouble(error)
         return
     if line:
         st.toast(line)
     page.run()
+
+
+def _outside(line: str | None) -> None:
+    """The sign-in page; a reloaded tab brings its sitting back by itself."""
+    if line:
+        st.info(line)
+    sign_in.render()
+    place = session.workspace().workspace_id
+    if session.has_left():
+        tab_session.drop(place)
+    else:
+        tab_session.ask(place, session.resume)
+
+
+def _inside(pages: Mapping[str, Any], person: Person, here: str) -> None:
+    """The bar, and the tab's ticket for a reload."""
+    top_bar(pages, person, here)
+    ticket = session.ticket()
+    if ticket is not None:
+        tab_session.keep(session.workspace().workspace_id, ticket)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
 _PERSON = "person"
 _SECRET = "session_secret"
 _NOTICE = "notice"
+_ROUND = "round_in_hand"
+_LEFT = "signed_out"
+_DEMO = "demo"
 
 log = logging.getLogger("miracl.app")
 
@@ -91,9 +94,30 @@ def context() -> Context:
     if not manifest.is_file():
         raise WorkspaceError("a cohort in the workspace", "none", "run miracl build-cohort, then open this page again")
     stamp = manifest.stat().st_mtime
-    round_file = open_round(place)
+    round_file = open_round(place, round_in_hand(place))
     _check_cohort(place, round_file, str(place.cohort), stamp, round_file.info.round_id)
     return Context(opened, person, round_file, _chart(str(place.cohort), stamp), guidelines())
+
+
+def round_in_hand(place: Workspace) -> int | None:
+    """The round of this sitting: the latest when it began, until the person takes up a newer one."""
+    if _ROUND not in st.session_state or st.session_state[_ROUND] not in place.round_ids():
+        newest = place.latest_round()
+        if newest is None:
+            return None
+        st.session_state[_ROUND] = newest
+    return int(st.session_state[_ROUND])
+
+
+def newer_round(place: Workspace) -> int | None:
+    """A round that finished since this sitting began, to be offered and not forced."""
+    newest, mine = place.latest_round(), round_in_hand(place)
+    return newest if newest is not None and mine is not None and newest > mine else None
+
+
+def take_up(round_id: int) -> None:
+    """Go on with another round; what was decided in the one before stays in the store."""
+    st.session_state[_ROUND] = round_id
 
 
 def current_person() -> Person | None:
@@ -104,6 +128,7 @@ def current_person() -> Person | None:
     person = resume_session(store(), secret)
     if person is None:
         forget()
+        st.session_state[_LEFT] = True
         say("You were signed out after a while without use. Sign in to go on; nothing was lost.")
         return None
     st.session_state[_PERSON] = person
@@ -114,6 +139,7 @@ def sign_in(name: str, password: str) -> Person:
     """Check a name and password and open a session."""
     opened = store()
     person = authenticate(opened, name.strip().lower(), password)
+    st.session_state.pop(_LEFT, None)
     st.session_state[_SECRET] = begin_session(opened, person)
     st.session_state[_PERSON] = person
     return person
@@ -123,8 +149,33 @@ def sign_out() -> None:
     """End the session here and in the store."""
     secret = st.session_state.get(_SECRET)
     forget()
+    st.session_state[_LEFT] = True
     if secret is not None:
         end_session(store(), secret)
+
+
+def ticket() -> str | None:
+    """What brings this sitting back after a reload of the tab: the session's secret and the round in hand."""
+    held = st.session_state.get(_SECRET)
+    return None if held is None else f"{st.session_state.get(_ROUND, 0)}.{held}"
+
+
+def has_left() -> bool:
+    """Whether somebody signed out, or was signed out, on this page: the tab then has nothing to bring back."""
+    return bool(st.session_state.get(_LEFT))
+
+
+def resume(kept: str) -> None:
+    """Take up the sitting that the browser's tab kept a ticket of, where the store still has the session open."""
+    number, _, held = kept.partition(".")
+    person = resume_session(store(), held)
+    if person is None:
+        st.session_state[_LEFT] = True
+        return
+    st.session_state[_SECRET] = held
+    st.session_state[_PERSON] = person
+    if number.isdigit() and int(number) in workspace().round_ids():
+        st.session_state[_ROUND] = int(number)
 
 
 def forget() -> None:
@@ -134,9 +185,11 @@ def forget() -> None:
 
 
 def is_demo() -> bool:
-    """Whether this workspace has a demo account, so that each page can say so."""
-    people = list_people(store())
-    return bool((people["demo"] & people["active"]).any())
+    """Whether this workspace has a demo account, so that each page can say so; looked up once a sitting."""
+    if _DEMO not in st.session_state or _SECRET not in st.session_state:
+        people = list_people(store())
+        st.session_state[_DEMO] = bool((people["demo"] & people["active"]).any())
+    return bool(st.session_state[_DEMO])
 
 
 def say(text: str) -> None:

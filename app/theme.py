@@ -5,6 +5,7 @@ Ink on paper, one teal for what can be pressed, ochre for what a search found. E
 a word and a shape, a found term has a kind of underline.
 """
 
+from functools import cache
 from pathlib import Path
 
 INK = "#17252c"
@@ -64,7 +65,7 @@ THEME_FLAGS: dict[str, str] = {
     "theme.linkColor": TEAL,
     "theme.borderColor": LINE,
     "theme.showWidgetBorder": "true",
-    "theme.baseFontSize": "14",
+    "theme.baseFontSize": "15",
     "theme.baseRadius": "4px",
     "theme.buttonRadius": "4px",
 }
@@ -91,6 +92,7 @@ def icon() -> str:
     )
 
 
+@cache
 def style_sheet() -> str:
     """The style sheets, the frame's first, with the palette's names filled in."""
     folder = Path(__file__).with_name("styles")

@@ -1,5 +1,7 @@
 """Signing in with a named account."""
 
+from html import escape
+
 import streamlit as st
 
 from app import session
@@ -41,7 +43,10 @@ def _card(demo: bool) -> None:
     if demo:
         st.html('<p class="demo-note">This workspace is a demo. Nothing in it is for the care of anyone.</p>')
         st.button("Enter the demo", key="enter_demo", type="primary", on_click=_enter_demo, width="stretch")
-        st.html('<p class="or soft">or with your own account</p>')
+        st.html(
+            f'<p class="or soft">That signs in as <b>{escape(DEMO_NAME)}</b>, password <b>{escape(DEMO_PASSWORD)}</b>. '
+            "Or use an account of your own:</p>"
+        )
     with st.form("sign_in", border=False):
         st.text_input("Name", key="sign_in_name", autocomplete="username")
         st.text_input("Password", key="sign_in_password", type="password", autocomplete="current-password")

@@ -56,7 +56,7 @@ def test_a_sitting_from_sign_in_to_export_writes_exactly_what_was_answered(place
             box = page.get_by_role("button", name=key).first.bounding_box()
             assert box is not None
             assert box["y"] + box["height"] <= 900
-        assert page.title() == "MIRACL Audit"  # the note's script did not run
+        assert page.title() == "Review · MIRACL Audit"  # the note's script did not run
         assert "<script>" not in page.locator(".notes").inner_html()
 
         # a held key writes one decision
