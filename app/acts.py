@@ -9,8 +9,11 @@ from app import session
 from app.components import reveal
 from app.desk import Desk, Sheet
 from audit_store.decisions import new_token, record_together, undo
-from audit_store.errors import DecisionError
-from audit_store.queue import Item
+from audit_store.errors import DecisionError, RoundError
+from audit_store.queue import Item, find_item, item_token
+from audit_store.readers import readers_of
+
+TOO_SOON = "That key came as the page changed, so nothing was written. Press it again."
 
 
 def _desk() -> Desk:
@@ -18,10 +21,22 @@ def _desk() -> Desk:
     return desk
 
 
+def reads_blind(context: session.Context) -> bool:
+    """Whether the record and the suggestion stay hidden until the answer; so where no protocol says otherwise."""
+    try:
+        from audit_store.protocol import current_protocol
+    except ModuleNotFoundError:
+        return True
+    signed = current_protocol(context.store)
+    return signed is None or signed.terms.blind
+
+
 @session.guarded
 def answer(token: str, name: str, answers: dict[str, str]) -> None:
     desk, now = _desk(), time.monotonic()
     if not desk.accepts(token, f"answer_{name}", now):
+        if desk.pressed_once(f"answer_{name}") and desk.on_screen(token):
+            session.say(TOO_SOON)
         return
     context = session.context()
     desk.touch(now)
@@ -46,8 +61,10 @@ def _write(context: session.Context, desk: Desk, sheet: Sheet, item: Item, answe
     sheet.seen = True
     sheet.token = new_token()
     sheet.seconds = 0.0
+    who = [readers_of(context.store, item.stay_id, key) for key in item.label_keys]
+    sheet.others = any(readers.others(context.person.name) for readers in who)
     pairs = [context.round_file.pair(item.stay_id, key) for key in item.label_keys]
-    desk.last_line = reveal.line_html(pairs, sheet.answers)
+    desk.last_line = reveal.line_html(pairs, sheet.answers, others=sheet.others)
 
 
 def _rewrite(desk: Desk, item: Item) -> None:
@@ -101,9 +118,9 @@ def _take_back(desk: Desk) -> None:
     item = next(
         (i for i in desk.items if i.stay_id == first.stay_id and first.label_key in i.label_keys),
         None,
-    )
+    ) or _from_elsewhere(context, first.stay_id, first.label_key)
     if item is None:
-        session.say("Taken back, in another batch. The queue lists your last acts.")
+        session.say("Taken back. That pair is not in this round any more, so it can't be shown here.")
         return
     desk.last_line = ""
     before = desk.sheets.pop(item.token, None)
@@ -113,6 +130,29 @@ def _take_back(desk: Desk) -> None:
         sheet.comment, sheet.certainty, sheet.reason_code = before.comment, before.certainty, before.reason_code
     words = "the answer before it stands again" if sheet.answered else "your next answer counts as given after seeing"
     session.say(f"Taken back; {words}.")
+
+
+def _from_elsewhere(context: session.Context, stay_id: int, label_key: str) -> Item | None:
+    """The item of a pair that lies in another batch; None where this round does not hold it."""
+    groups = context.round_file.label_groups.values()
+    keys = next((group for group in groups if label_key in group), (label_key,))
+    try:
+        token = item_token(context.store.workspace, stay_id, keys)
+        return find_item(context.store, context.round_file, token)
+    except RoundError:
+        return None
+
+
+@session.guarded
+def jump(token: str, place: str) -> None:
+    """Go to another question of the same patient."""
+    desk, now = _desk(), time.monotonic()
+    item = next((other for other in desk.of_patient() if other.token == place), None)
+    if item is None or not desk.accepts(token, f"jump_{place}", now, seen=False):
+        return
+    desk.touch(now)
+    desk.bring(item)
+    desk.last_line = ""
 
 
 @session.guarded
@@ -139,8 +179,16 @@ def another_batch() -> None:
     desk = _desk()
     fresh = desks.open_batch(session.context(), desk.chosen)
     fresh.pause = desk.pause
+    fresh.patient_mode = desk.patient_mode
     st.session_state["desk"] = fresh
 
 
 def set_pause() -> None:
     _desk().pause = bool(st.session_state["pause"])
+
+
+def set_patient_mode() -> None:
+    """Turn patient mode on or off; kept for the session."""
+    desk = _desk()
+    desk.patient_mode = st.session_state["patient_mode"] = bool(st.session_state["patient_toggle"])
+    desk.gathered = None

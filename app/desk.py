@@ -58,6 +58,7 @@ class Desk:
     whole_notes: bool = False
     sheets: dict[str, Sheet] = field(default_factory=dict)
     pressed: dict[str, float] = field(default_factory=dict)
+    alone: dict[str, bool] = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
     touched: float | None = None
     last_line: str = ""
@@ -80,7 +81,17 @@ class Desk:
         """Whether a key was let go since its last press; `held` is the silence that tells [s]."""
         before = self.pressed.get(key)
         self.pressed[key] = now
-        return before is None or now - before >= (HELD_SECONDS if held is None else held)
+        self.alone[key] = before is None or now - before >= (HELD_SECONDS if held is None else held)
+        return self.alone[key]
+
+    def pressed_once(self, key: str) -> bool:
+        """Whether the last press of a key came alone, not out of a held key."""
+        return self.alone.get(key, True)
+
+    def on_screen(self, page_token: str) -> bool:
+        """Whether a page's token is that of the item shown."""
+        item = self.item
+        return item is not None and item.token in self.sheets and self.sheets[item.token].token == page_token
 
     def shown(self, page_token: str, now: float) -> None:
         """Note when a page was drawn to its end."""
@@ -180,7 +191,8 @@ def read_sheet(context: Context, item: Item) -> Sheet:
     readers = {key: readers_of(context.store, item.stay_id, key) for key in item.label_keys}
     name = context.person.name
     for key in item.label_keys:
-        decision = current_answer(context.store, context.person, item.stay_id, key) if name in readers[key].ever else None
+        ever = name in readers[key].ever
+        decision = current_answer(context.store, context.person, item.stay_id, key) if ever else None
         if decision is not None:
             answers[key] = decision
     seen = any(name in who.ever for who in readers.values())

@@ -55,9 +55,8 @@ def best_passages(notes: tuple[Note, ...], item: Item, marks: tuple[Any, ...] = 
 def prepare(chart: Chart, round_file: RoundFile, guidelines: Guidelines, item: Item) -> Prepared:
     """Read what the page of an item needs."""
     visits = chart.visits(item.stay_id)
-    pairs = round_file.pairs_of_stay(item.stay_id)
     # labels that the queue may ask about next are left out: their record would be given away
-    flagged = set(pairs.loc[pairs["flagged"], "label_key"])
+    flagged = round_file.flagged_labels(item.stay_id)
     others = [label for label in chart.other_labels(item.stay_id, item.label_keys[0]) if label.key not in flagged]
     return Prepared(
         chart.header(item.stay_id),

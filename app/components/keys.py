@@ -4,8 +4,8 @@ P present, A absent, S can't say (for labels decided together 1, 2 and A); U und
 L sure or not sure. C and R belong to the browser's frame and are left alone.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import streamlit as st
 
@@ -15,6 +15,7 @@ from audit_store.queue import Item
 
 NO_REASON = "no reason given"
 COMMENT_LIMIT = 2000
+VALUES = ("absent", "present")
 
 HELP = (
     ("P", "present: the patient had it during this stay"),
@@ -26,7 +27,7 @@ HELP = (
     ("U", "undo your last act, up to ten of them; the record keeps both"),
     ("N", "whole notes, or back to the passages found"),
     ("L", "switch between sure and not sure; only a sure answer is locked in for the next round"),
-    ("H", "this page"),
+    ("H", "this page; Escape closes it"),
 )
 
 
@@ -40,8 +41,31 @@ class Choice:
     answers: dict[str, str]
 
 
-def choices(label_keys: Sequence[str], group: Group | None) -> list[Choice]:
-    """The answers to one label, or to labels decided together."""
+def choices(label_keys: Sequence[str], group: Group | None, recorded: Mapping[str, int] | None = None) -> list[Choice]:
+    """The answers to one label, or to labels decided together.
+
+    Parameters
+    ----------
+    recorded
+        Where blindness is off: the recorded value {0, 1} by label. The buttons then say what the label will be.
+    """
+    given = _choices(label_keys, group)
+    if recorded is None:
+        return given
+    return [replace(choice, words=_becomes(choice, recorded, len(label_keys) > 1)) for choice in given]
+
+
+def _becomes(choice: Choice, recorded: Mapping[str, int], several: bool) -> str:
+    """What the label will be: "Keep absent", "Relabel to present"."""
+    if choice.name == "cannot_tell":
+        return choice.words
+    same = all(VALUES[recorded[key]] == answer for key, answer in choice.answers.items())
+    if several:
+        return f"{'Keep' if same else 'Relabel'}: {choice.words}"
+    return f"{'Keep' if same else 'Relabel to'} {choice.name}"
+
+
+def _choices(label_keys: Sequence[str], group: Group | None) -> list[Choice]:
     unsure = Choice("Can't say", "S", "cannot_tell", dict.fromkeys(label_keys, "cannot_tell"))
     if group is None or len(label_keys) < 2:
         return [
@@ -140,6 +164,7 @@ def help_page() -> None:
     """The keys, in a window that Escape closes."""
     rows = "".join(f"<tr><th><kbd>{key}</kbd></th><td>{words}</td></tr>" for key, words in HELP)
     st.html(
-        f'<table class="keys">{rows}</table><p class="soft">What the record and the model say appears after your '
-        "answer. You can then change it; both answers are kept, the second marked as given after seeing them.</p>"
+        f'<table class="keys">{rows}</table><p class="soft">Say what is true of this stay; one key is saved at once. '
+        "Reading blind, what the record and the model say appears after your answer. You can then change it; both "
+        "answers are kept, the second marked as given after seeing them. A held key counts once.</p>"
     )

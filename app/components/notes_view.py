@@ -87,8 +87,14 @@ def legend_html(kinds: Sequence[str], marked: bool) -> str:
     return f'<p class="legend">{" ".join(parts)}</p>' if parts else ""
 
 
-def draw_passages(passages: Sequence[Passage], visits: Sequence[Visit], notes: Sequence[Note], marked: bool) -> None:
-    """The passages found, best first."""
+def draw_passages(
+    passages: Sequence[Passage],
+    visits: Sequence[Visit],
+    notes: Sequence[Note],
+    marked: bool,
+    this_stay: int | None = None,
+) -> None:
+    """The passages found, best first; without any, the notes themselves, those of `this_stay` opened first."""
     titles = {visit.stay_id: visit.title for visit in visits}
     late = {note.note_id for note in notes if note.after_cutoff}
     if not notes:
@@ -96,7 +102,7 @@ def draw_passages(passages: Sequence[Passage], visits: Sequence[Visit], notes: S
         return
     if not passages:
         st.html('<p class="empty">No words for this condition were found in the notes. Here they are.</p>')
-        draw_whole(notes, titles, (), ())
+        draw_whole(sorted(notes, key=lambda note: note.stay_id != this_stay), titles, (), ())
         return
     kinds = sorted({piece.kind for passage in passages for piece in passage.segments})
     body = "".join(

@@ -7,6 +7,7 @@ import streamlit as st
 from audit_store.panel import PanelItem, PanelResult, PanelValue
 
 DIRECTIONS = {"supports": ("▲", "for"), "against": ("▽", "against"), "neutral": ("", "")}
+NOT_HERE = "not in this data"
 MISSING = ("not recorded for this stay", "not in this data")
 SHOWN_VALUES = 40
 LATE = "some of it after the model's cut-off"
@@ -28,7 +29,7 @@ def _values(title: str, values: tuple[PanelValue, ...], with_visit: bool) -> str
     rows = "".join(_value_row(value, with_visit) for value in values[:SHOWN_VALUES])
     more = len(values) - SHOWN_VALUES
     rest = f'<p class="soft">and {more} more</p>' if more > 0 else ""
-    return f"<h5>{title}</h5><table>{rows}</table>{rest}"
+    return f"<h3>{title}</h3><table>{rows}</table>{rest}"
 
 
 def item_html(item: PanelItem) -> str:
@@ -58,7 +59,7 @@ def panel_html(result: PanelResult) -> str:
     legend = (
         '<p class="legend">◔ some of it after the model\'s cut-off; it counts for you all the same</p>' if late else ""
     )
-    return f'<section class="panel"><h4>What this question needs</h4>{body}{legend}</section>'
+    return f'<section class="panel"><h2 class="pane">What this question needs</h2>{body}{legend}</section>'
 
 
 def draw(*results: PanelResult) -> None:

@@ -37,10 +37,10 @@ def said(pair: Pair) -> str:
 
 
 def verdict(answer: str, pair: Pair) -> str:
-    """What the answer does to the proposed correction."""
+    """What the answer does to the proposed correction; only a flag proposes one."""
     verdicts = {True: "you accept the correction", False: "you reject the correction"}
     agreed = accepts(answer, int(pair.observed), int(pair.suggested))
-    if agreed is not None:
+    if agreed is not None and pair.flagged:
         return verdicts[agreed]
     if answer == "cannot_tell":
         return "the recorded value stays as it is"
@@ -49,8 +49,24 @@ def verdict(answer: str, pair: Pair) -> str:
     return "no correction was proposed; you change the record"
 
 
-def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision]) -> str:
-    """The one line under the page: your answer, the record, the model, and what follows."""
+def shown_as(purpose: str, pair: Pair) -> str:
+    """Why this pair was among those to read, where it was not for being flagged; empty for a flag."""
+    if purpose == "control":
+        return "flagged too, though drawn as a control" if pair.flagged else "this pair was not flagged: a control"
+    if purpose == "random_audit":
+        drawn = "drawn at random, to measure the noise that is left"
+        return f"flagged too, though {drawn}" if pair.flagged else f"this pair was not flagged: {drawn}"
+    if purpose == "double_review":
+        return "read by two people"
+    return "" if pair.flagged else "this pair was not flagged"
+
+
+def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision], *, others: bool = False) -> str:
+    """The one line under the page: your answer, the record, the model, what follows, and why the pair was asked.
+
+    `others`: somebody else has answered it too. What they said, or whether it agrees, is not told: an answer can
+    still be changed, and two readings are worth two only as long as neither leans on the other.
+    """
     parts = []
     for pair in pairs:
         decision = answers.get(pair.label_key)
@@ -62,15 +78,36 @@ def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision]) -> str:
             f"<span>{name}you: <b>{escape(word)}</b> · {escape(said(pair))} · "
             f'<b class="verdict">{escape(verdict(decision.answer, pair))}</b></span>'
         )
+    purposes = dict.fromkeys(
+        shown_as(answers[pair.label_key].purpose, pair) for pair in pairs if pair.label_key in answers
+    )
+    told = [words for words in purposes if words]
+    if len(pairs) > 1 and any(pair.flagged for pair in pairs):
+        told = [words for words in told if words != "this pair was not flagged"]
+    if others:
+        told.append("another reader has answered it too; both answers are kept")
+    tail = "".join(f' <span class="told">{escape(words)}</span>' for words in told)
+    if parts:
+        parts[-1] = parts[-1].removesuffix("</span>") + tail + "</span>"
     return f'<p class="reveal-line{TWO if len(pairs) > 1 else ""}" role="status">{"".join(parts)}</p>'
 
 
 def waiting_html(labels: int) -> str:
     """The line's place before the answer; as tall as the line will be."""
     return (
-        f'<p class="reveal-line waiting{TWO if labels > 1 else ""}" role="status">What the record and the model say '
-        "appears here after your answer.</p>"
+        f'<p class="reveal-line waiting{TWO if labels > 1 else ""}" role="status">You read blind: what the record and '
+        "the model say appears here after your answer.</p>"
     )
+
+
+def open_line_html(pairs: Sequence[Pair]) -> str:
+    """The line before the answer where a project reads with the record in sight."""
+    parts = []
+    for i, pair in enumerate(pairs):
+        name = f"<b>{escape(pair.label_name)}</b>: " if len(pairs) > 1 else ""
+        way = " · you read with the record in sight" if i == len(pairs) - 1 else ""
+        parts.append(f"<span>{name}{escape(said(pair))}{way}</span>")
+    return f'<p class="reveal-line{TWO if len(pairs) > 1 else ""}" role="status">{"".join(parts)}</p>'
 
 
 def why_html(pair: Pair, reasons: Sequence[Reason], titled: bool) -> str:
@@ -78,7 +115,7 @@ def why_html(pair: Pair, reasons: Sequence[Reason], titled: bool) -> str:
     sign, kind = KIND[pair.direction] if pair.flagged else ("·", "not flagged")
     title = f"{escape(pair.label_name)}: " if titled else ""
     rows = "".join(f"<li>{escape(reason.text)}</li>" for reason in reasons) or "<li>nothing that stands out</li>"
-    heading = f'<h4>{title}<span aria-hidden="true">{sign}</span> {kind}: why</h4>'
+    heading = f'<h2 class="pane">{title}<span aria-hidden="true">{sign}</span> {kind}: why</h2>'
     return f'<section class="why">{heading}<ul>{rows}</ul></section>'
 
 
@@ -103,7 +140,7 @@ def places_html(pair: Pair, places: Sequence[DetectorPlace]) -> str:
         )
     group = f"{max(place.n for place in shown):,} stays recorded {VALUE_WORDS[int(pair.observed)]}"
     return (
-        f'<section class="places"><h4>Where each detector puts it</h4><p class="soft">among the {group} for '
+        f'<section class="places"><h3>Where each detector puts it</h3><p class="soft">among the {group} for '
         f"{escape(pair.label_name)}; right is most suspect, the band is the top twentieth</p>"
         f"<ol>{''.join(rows)}</ol></section>"
     )
@@ -125,6 +162,6 @@ def draw_why(
         st.html((f'<ul class="rest">{rest}</ul>' if rest else "") + numbers_html(numbers))
         st.html(places_html(pair, places) or '<p class="empty">No detector scored this record.</p>')
         if pair.history:
-            st.html("<h4>Its probability over training</h4>")
+            st.html("<h3>Its probability over training</h3>")
             frame = pd.DataFrame({"epoch": range(1, len(pair.history) + 1), "probability": list(pair.history)})
             st.altair_chart(probability_chart(frame), width="stretch", theme=None, key=key)

@@ -1,7 +1,8 @@
 """Measured values over time: points, lines that stop at gaps, shaded normal ranges; nothing that was not measured.
 
 Visits stand on one axis from left to right where their order is known, each with its own hours and a break between;
-where it is not, they stand side by side under the words "order unknown".
+where it is not, they stand side by side under the words "order unknown". A chart may be dragged along and zoomed with
+Shift and the wheel; the hours can be chosen by button as well, so that nothing needs a mouse.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -25,6 +27,15 @@ TICKS_ALL = 8
 EDGE_SHARE = 0.01
 THIN_SHARE = 0.02
 DRAWN = ("channel", "run", "x", "hour", "value", "visit", "shown", "standing")
+DAY = 24.0
+WHOLE, FIRST, LAST = "all", "first 24 h", "last 24 h"
+WINDOWS = (WHOLE, FIRST, LAST)
+NARROWEST, LETTER, SPACE = 190.0, 5.6, 6.0  # pixels: the least an axis is wide, a title's letter, what lies between two
+ZOOM = {
+    "name": "zoom",
+    "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"},
+    "bind": "scales",
+}
 STEPS = (1, 2, 4, 6, 12, 24, 48, 72, 120, 240, 480, 960)
 
 
@@ -57,8 +68,46 @@ def lay_out(visits: Sequence[Visit], frame: pd.DataFrame) -> list[Place]:
     return places
 
 
-def _ticks(places: Sequence[Place]) -> tuple[list[float], str]:
-    total = sum(place.length for place in places)
+def window_of(places: Sequence[Place], window: str) -> tuple[float, float]:
+    """The hours that a choice shows of one visit; all of them where several are drawn or none is chosen."""
+    left, right = places[0].left, places[-1].left + places[-1].length
+    if len(places) > 1 or window == WHOLE or right - left <= DAY:
+        return left, right
+    return (left, left + DAY) if window == FIRST else (right - DAY, right)
+
+
+def visit_titles(places: Sequence[Place], width: float = NARROWEST) -> list[str]:
+    """What stands over each visit, the asked one first; a title that would run into another is shortened or left out.
+
+    Parameters
+    ----------
+    places
+        Visits from left to right.
+    width
+        Least width of the axis [px]; wider ones only leave more room.
+
+    Returns
+    -------
+    One title for each place, empty where there is no room.
+    """
+    total = places[-1].left + places[-1].length
+    starts = [place.left / total * width for place in places]
+    spans: list[tuple[float, float]] = []
+    titles = [""] * len(places)
+    for i in sorted(range(len(places)), key=lambda i: not places[i].is_this):
+        full = f"{places[i].title} (asked)" if places[i].is_this else places[i].title
+        for text in dict.fromkeys((full, places[i].title)):
+            span = starts[i], starts[i] + LETTER * len(text) + SPACE
+            fits = i == len(places) - 1 or span[1] <= width + SPACE or places[i].is_this
+            if fits and all(span[1] <= a or b <= span[0] for a, b in spans):
+                spans.append(span)
+                titles[i] = text
+                break
+    return titles
+
+
+def _ticks(places: Sequence[Place], window: tuple[float, float]) -> tuple[list[float], str]:
+    total = sum(place.length for place in places) if len(places) > 1 else window[1] - window[0]
     step = next((s for s in STEPS if total / s <= TICKS_ALL), STEPS[-1])
     values: list[float] = []
     for place in places:
@@ -92,7 +141,7 @@ def _shaded(left: Sequence[float], right: Sequence[float], low: float, high: flo
     encoding = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
     return {
         "data": {"values": values},
-        "mark": {"type": "rect", "color": fill, "opacity": opacity},
+        "mark": {"type": "rect", "color": fill, "opacity": opacity, "clip": True},
         "encoding": encoding,
     }
 
@@ -114,23 +163,31 @@ def _normal_range(
 
 
 def channel_spec(
-    rows: pd.DataFrame, places: Sequence[Place], cutoff_hours: float | None, *, last: bool, first: bool
+    rows: pd.DataFrame,
+    places: Sequence[Place],
+    cutoff_hours: float | None,
+    window: tuple[float, float],
+    *,
+    last: bool,
+    first: bool,
 ) -> Spec:
     """One channel: its normal range shaded, each measurement a point, joined only within a run of measurements."""
     name, title, unit = (str(rows[column].iloc[0]) for column in ("channel", "title", "unit"))
     low, high = _bound(rows["low"].iloc[0]), _bound(rows["high"].iloc[0])
-    bottom, top = _domain(rows["value"], low, high)
-    right = places[-1].left + places[-1].length
-    ticks, expression = _ticks(places)
-    x_axis = {
-        "values": ticks,
-        "labelExpr": expression,
+    seen = rows[(rows["x"] >= window[0]) & (rows["x"] <= window[1])]
+    bottom, top = _domain((seen if len(seen) else rows)["value"], low, high)
+    x_axis: Spec = {
         "title": "hours from admission to the unit" if last else None,
         "labels": last,
         "ticks": last,
         "grid": False,
     }
-    span = {"domain": [places[0].left - right * EDGE_SHARE, right * (1 + EDGE_SHARE)], "nice": False, "zero": False}
+    if last and len(places) > 1:
+        x_axis["values"], x_axis["labelExpr"] = _ticks(places, window)
+    elif last:
+        x_axis["tickMinStep"], x_axis["tickCount"] = 1, TICKS_ALL
+    edge = (window[1] - window[0]) * EDGE_SHARE
+    span = {"domain": [window[0] - edge, window[1] + edge], "nice": False, "zero": False}
     x = {"field": "x", "type": "quantitative", "scale": span, "axis": x_axis}
     y_axis = {"tickCount": 3, "title": unit if unit not in ("", "None") else " ", "minExtent": 44, "maxExtent": 44}
     y_scale = {"domain": [bottom, top], "nice": False, "zero": False}
@@ -147,14 +204,15 @@ def channel_spec(
     layers.append(
         {
             **mine,
-            "mark": {"type": "line", "color": theme.TEAL, "strokeWidth": 1.4},
+            "mark": {"type": "line", "color": theme.TEAL, "strokeWidth": 1.4, "clip": True},
             "encoding": {"detail": {"field": "run"}, "order": {"field": "x", "type": "quantitative"}},
         }
     )
     layers.append(
         {
             **mine,
-            "mark": {"type": "point", "filled": True, "opacity": 1, "size": 18},
+            "params": [ZOOM],
+            "mark": {"type": "point", "filled": True, "opacity": 1, "size": 18, "clip": True},
             "encoding": {
                 "shape": _by_standing(["triangle-down", "circle", "triangle-up"]),
                 "color": _by_standing([theme.BRICK, theme.TEAL, theme.BRICK]),
@@ -167,8 +225,9 @@ def channel_spec(
         }
     )
     if len(places) > 1:
-        values = [{"x": p.left, "value": top, "name": f"{p.title} (asked)" if p.is_this else p.title} for p in places]
-        rule = {"type": "rule", "color": theme.INK_SOFT, "strokeDash": [2, 2]}
+        named = zip(places, visit_titles(places), strict=True)
+        values = [{"x": p.left, "value": top, "name": name} for p, name in named]
+        rule = {"type": "rule", "color": theme.INK_SOFT, "strokeDash": [2, 2], "clip": True}
         across = {"y": {"value": 0}, "y2": {"value": "height"}}
         layers.append({"data": {"values": values}, "mark": rule, "encoding": across})
         if first:
@@ -188,24 +247,31 @@ def prepare(frame: pd.DataFrame, places: Sequence[Place]) -> pd.DataFrame:
     """Add where each measurement is drawn and what its tooltip says; rows without a number are left out."""
     left = {place.stay_id: place.left for place in places}
     titles = {place.stay_id: place.title for place in places}
-    drawn = frame[frame["value"].notna() & frame["stay_id"].isin(list(left))].copy()
-    drawn["x"] = drawn["hour"].astype(float) + drawn["stay_id"].map(left)
-    drawn["visit"] = drawn["stay_id"].map(titles)
-    # what a chart encodes can be read in the page: a visit's title, never its id
-    drawn["run"] = [f"{title}.{segment}" for title, segment in zip(drawn["visit"], drawn["segment"], strict=True)]
-    columns = (drawn["category"], drawn["value"], drawn["unit"])
-    drawn["shown"] = [
-        str(category) if isinstance(category, str) else f"{value:.4g} {unit if isinstance(unit, str) else ''}".strip()
-        for category, value, unit in zip(*columns, strict=True)
+    kept = frame[frame["value"].notna() & frame["stay_id"].isin(list(left))]
+    stays = kept["stay_id"].tolist()
+    value, low, high = (kept[name].to_numpy(dtype=float) for name in ("value", "low", "high"))
+    visits = [titles[stay] for stay in stays]
+    columns = (kept["category"].tolist(), value.tolist(), kept["unit"].tolist())
+    shown = [
+        category if isinstance(category, str) else f"{number:.4g} {unit if isinstance(unit, str) else ''}".strip()
+        for category, number, unit in zip(*columns, strict=True)
     ]
-    drawn["standing"] = "within"
-    drawn.loc[drawn["value"] < drawn["low"], "standing"] = "low"
-    drawn.loc[drawn["value"] > drawn["high"], "standing"] = "high"
-    return drawn
+    return kept.assign(
+        x=kept["hour"].to_numpy(dtype=float) + np.array([left[stay] for stay in stays], dtype=float),
+        visit=visits,
+        # what a chart encodes can be read in the page: a visit's title, never its id
+        run=[f"{title}.{segment}" for title, segment in zip(visits, kept["segment"].tolist(), strict=True)],
+        shown=shown,
+        standing=np.where(value < low, "low", np.where(value > high, "high", "within")),
+    )
 
 
 def series_spec(
-    drawn: pd.DataFrame, places: Sequence[Place], channels: Sequence[str], cutoff_hours: float | None
+    drawn: pd.DataFrame,
+    places: Sequence[Place],
+    channels: Sequence[str],
+    cutoff_hours: float | None,
+    window: str = WHOLE,
 ) -> Spec | None:
     """The chosen channels one above the other on the same hours, or None where nothing was measured.
 
@@ -216,14 +282,16 @@ def series_spec(
     present = [name for name in channels if name in rows_of]
     if not present or not places:
         return None
+    hours = window_of(places, window)
     charts = [
-        channel_spec(rows_of[name], places, cutoff_hours, last=i == len(present) - 1, first=i == 0)
+        channel_spec(rows_of[name], places, cutoff_hours, hours, last=i == len(present) - 1, first=i == 0)
         for i, name in enumerate(present)
     ]
     quiet = {"labelColor": theme.INK_SOFT, "titleColor": theme.INK_SOFT, "gridColor": theme.WASH}
     small = {"titleFontWeight": "normal", "titleFontSize": 10, "labelFontSize": 10}
     return {
         "vconcat": charts,
+        "resolve": {"scale": {"x": "shared"}},
         "spacing": 4,
         # fit-x: the frame's own choice for layers in a stack is "pad", which draws past the right edge
         "autosize": {"type": "fit-x", "contains": "padding"},
@@ -237,34 +305,38 @@ def series_spec(
     }
 
 
-def draw(
+@dataclass(frozen=True)
+class Drawing:
+    """The charts of some channels, laid out: data, description and spoken name of each column, and the legend."""
+
+    parts: tuple[tuple[pd.DataFrame, Spec, str], ...]
+    legend: str
+
+
+def lay_out_charts(
     frame: pd.DataFrame,
     visits: Sequence[Visit],
     channels: Sequence[ChannelInfo],
     cutoff_hours: float | None,
     order_known: bool,
-    key: str,
-) -> None:
-    """Draw the chosen channels in two columns on one time axis."""
+    window: str = WHOLE,
+) -> Drawing | None:
+    """Lay out the chosen channels in two columns on one time axis; None where none of them was measured."""
     measured = set(frame["channel"].unique()) if len(frame) else set()
     names = [channel.name for channel in channels if channel.name in measured]
     missing = [channel.title for channel in channels if channel.name not in measured]
     if not names:
-        st.html('<p class="empty">None of these channels was measured here. Decide from the rest.</p>')
-        return
+        return None
     places = lay_out(visits, frame)
     drawn = prepare(frame, places)
     half = (len(names) + 1) // 2
     titles = {channel.name: channel.title for channel in channels}
-    columns = st.columns(2, gap="small") if len(names) > 1 else [st.container()]
-    for i, (column, part) in enumerate(zip(columns, (names[:half], names[half:]), strict=False)):
-        chart = series_spec(drawn, places, part, cutoff_hours)
+    parts = []
+    for part in (names[:half], names[half:]):
+        chart = series_spec(drawn, places, part, cutoff_hours, window)
         if chart is not None:
-            spoken = ", ".join(titles[name] for name in part)
-            data = drawn.loc[drawn["channel"].isin(part), list(DRAWN)]
-            column.vega_lite_chart(
-                data, chart, width="stretch", theme=None, key=f"{key}_{i}", alt=f"Over time: {spoken}"
-            )
+            spoken = "Over time: " + ", ".join(titles[name] for name in part)
+            parts.append((drawn.loc[drawn["channel"].isin(part), list(DRAWN)], chart, spoken))
     words = ["shaded green: normal range", "▲▼ outside it", "lines stop where nothing was measured"]
     if cutoff_hours is not None and any(place.length > cutoff_hours for place in places):
         words.append(f"shaded violet: after the model's {cutoff_hours:.0f} h")
@@ -272,4 +344,15 @@ def draw(
         words.insert(0, "<b>visits side by side: order unknown</b>")
     if missing:
         words.append("not measured: " + escape(", ".join(missing)))
-    st.html(f'<p class="legend">{" · ".join(words)}</p>')
+    return Drawing(tuple(parts), f'<p class="legend">{" · ".join(words)}</p>')
+
+
+def draw(drawing: Drawing | None, key: str) -> None:
+    """Draw what was laid out, in two columns."""
+    if drawing is None:
+        st.html('<p class="empty">None of these channels was measured here. Decide from the rest.</p>')
+        return
+    columns = st.columns(2, gap="small") if len(drawing.parts) > 1 else [st.container()]
+    for i, (column, (data, chart, spoken)) in enumerate(zip(columns, drawing.parts, strict=False)):
+        column.vega_lite_chart(data, chart, width="stretch", theme=None, key=f"{key}_{i}", alt=spoken)
+    st.html(drawing.legend)

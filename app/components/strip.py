@@ -15,6 +15,10 @@ PERSISTENCE = {
 }
 
 
+def _asked(now: bool) -> str:
+    return "asked now" if now else "asked of you too"
+
+
 def strip_html(name: str, strip: Strip, visits: Sequence[Visit], *, titled: bool) -> str:
     """The strip's markup; every word of it escaped."""
     groups = {visit.stay_id: visit.hospital_group for visit in visits}
@@ -31,14 +35,15 @@ def strip_html(name: str, strip: Strip, visits: Sequence[Visit], *, titled: bool
             f'<li class="cell {state.replace(" ", "-").replace("?", "asked")}{this}{joined}">'
             f'<span class="visit">{escape(cell.title)}</span>'
             f'<span class="shape" aria-hidden="true">{SHAPES.get(cell.state, "–")}</span>'
-            f'<span class="state">{"asked now" if cell.state == "?" else state}</span>{code}</li>'
+            f'<span class="state">{_asked(cell.is_this) if cell.state == "?" else state}</span>{code}</li>'
         )
     order = "" if strip.order_known or len(strip.cells) < 2 else '<span class="tag">order unknown</span>'
     heading = escape(name) if titled else "This label"
     note = escape(strip.note or PERSISTENCE.get(strip.persistence, strip.persistence))
+    odd = '<span class="shape odd" aria-hidden="true">!</span> ' if "Odd" in note else ""
     return (
-        f'<section class="strip"><h4>{heading} across visits {order}</h4>'
-        f'<ol>{"".join(cells)}</ol><p class="soft">{note}</p></section>'
+        f'<section class="strip"><h2 class="pane">{heading} across visits {order}</h2>'
+        f'<ol>{"".join(cells)}</ol><p class="soft{" odd-line" if odd else ""}">{odd}{note}</p></section>'
     )
 
 

@@ -67,6 +67,7 @@ class Chart:
         starts = np.concatenate([[0], np.flatnonzero(np.diff(patients)) + 1, [len(patients)]])
         self._rows_of = {int(patients[a]): order[a:b] for a, b in itertools.pairwise(starts) if b > a}
         self._kept: OrderedDict[int, PatientRecord] = OrderedDict()
+        self._visits: OrderedDict[int, tuple[Visit, ...]] = OrderedDict()
         self._stay_rows: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
         self._known: tuple[frozenset[str], tuple[tuple[str, str], ...]] | None = None
         self._memo: dict[str, bool] = {}
@@ -180,6 +181,16 @@ class Chart:
 
     def visits(self, stay_id: int) -> tuple[Visit, ...]:
         """Return the stays of this stay's patient, in order of `visit`."""
+        kept = self._visits.get(stay_id)
+        if kept is None:
+            kept = self._read_visits(stay_id)
+            with self._lock:
+                self._visits[stay_id] = kept
+                while len(self._visits) > _PATIENTS_KEPT:
+                    self._visits.popitem(last=False)
+        return kept
+
+    def _read_visits(self, stay_id: int) -> tuple[Visit, ...]:
         rows = self._stays_of(stay_id)
         known = self.order_known(stay_id)
         times: list[datetime | None] = [row["admitted_at"] for row in rows]
@@ -253,9 +264,7 @@ class Chart:
             keep &= table["kind"] != "diagnosis"
         return table[keep].reset_index(drop=True)
 
-    def strip(
-        self, stay_id: int, label_key: str, blind: bool = True, withheld: frozenset[int] = frozenset()
-    ) -> Strip:
+    def strip(self, stay_id: int, label_key: str, blind: bool = True, withheld: frozenset[int] = frozenset()) -> Strip:
         """Return the recorded label at each of the patient's visits; withheld: of these stays, and of this if blind."""
         record = self.record(stay_id)
         return strip(

@@ -43,7 +43,7 @@ def strip(
 
 
 def _sentence(label: LabelInfo, cells: tuple[StripCell, ...], order_known: bool) -> str:
-    """What the visits that are told amount to, and what is odd for a condition of this persistence."""
+    """Tell what the visits amount to, and what is odd for a condition of this persistence."""
     asked = any(cell.state == WITHHELD and cell.is_this for cell in cells)
     counted = [cell for cell in cells if cell.state != WITHHELD]
     stated = [cell for cell in counted if cell.state in ("present", "absent")]
@@ -61,7 +61,7 @@ def _sentence(label: LabelInfo, cells: tuple[StripCell, ...], order_known: bool)
 
 
 def _odd(stated: list[StripCell], order_known: bool) -> str:
-    """A lifelong condition that is missing: after a visit that has it where the order is known, else at all."""
+    """Name the visits that lack a lifelong condition: those after one that has it, or any where no order is known."""
     if not order_known:
         return f"; missing at {_titles(cell for cell in stated if cell.state == 'absent')}, whose order is not known"
     first = next(place for place, cell in enumerate(stated) if cell.state == "present")

@@ -1,0 +1,65 @@
+"""Patient mode's list: what is asked about one patient, what is answered, and where one is."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+
+import streamlit as st
+
+from app.desk import Desk
+from audit_store.chart import Visit
+from audit_store.queue import Item
+
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
+NOW, DONE, OPEN = "▶ now", "✓ answered", "○ open"
+
+
+def literal(text: str) -> str:
+    """Text as a button shows it: what Markdown would read as markup is escaped."""
+    return MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def standing(item: Item, desk: Desk) -> str:
+    """Where a question of the patient stands, with its own shape."""
+    if desk.item is not None and item.token == desk.item.token:
+        return NOW
+    sheet = desk.sheets.get(item.token)
+    return DONE if sheet is not None and sheet.answered else OPEN
+
+
+def draw(
+    desk: Desk,
+    visits: Sequence[Visit],
+    names: Mapping[str, str],
+    page_token: str,
+    on_jump: Callable[..., None],
+) -> None:
+    """Draw the questions of the patient on the screen; each is a button that goes to it.
+
+    Parameters
+    ----------
+    names
+        Label names by key.
+    page_token
+        Token of the page shown; goes with the press.
+    """
+    items = desk.of_patient()
+    titles = {visit.stay_id: visit.title for visit in visits}
+    done = sum(1 for item in items if (sheet := desk.sheets.get(item.token)) is not None and sheet.answered)
+    with st.container(key="patient_list", gap=None):
+        words = f"{len(items)} questions about this patient" if len(items) > 1 else "One question about this patient"
+        st.html(f'<h2 class="pane">{words} <span class="soft">{escape(f"{done} answered")}</span></h2>')
+        for place, item in enumerate(items):
+            state = standing(item, desk)
+            name = " / ".join(names.get(key, key) for key in item.label_keys)
+            shown = f"{state} · {literal(name)}"
+            if len(visits) > 1:
+                shown += f" · {titles.get(item.stay_id, '')}"
+            st.button(
+                f"**{shown}**" if state == NOW else shown,
+                key=f"question_{place}",
+                type="tertiary",
+                on_click=on_jump,
+                args=(page_token, item.token),
+                width="stretch",
+            )
