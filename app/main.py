@@ -9,7 +9,7 @@ import streamlit as st
 from app import session, theme
 from app.components import tab_session
 from app.frame import guarded, top_bar, trouble
-from app.views import export, queue, review, rounds, sign_in
+from app.views import account, adjudication, export, people, queue, review, rounds, sign_in, trail
 from audit_store.people import PERMISSIONS, Person
 
 
@@ -25,8 +25,12 @@ class Screen:
 SCREENS: dict[str, Screen] = {
     "queue": Screen("Queue", queue.render),
     "review": Screen("Review", review.render),
+    "adjudication": Screen("Adjudication", adjudication.render, "adjudicate"),
     "rounds": Screen("Rounds", rounds.render),
     "export": Screen("Export", export.render),
+    "trail": Screen("Trail", trail.render, "read_trail"),
+    "people": Screen("People", people.render, "manage_people"),
+    "account": Screen("Account", account.render),
 }
 
 
@@ -34,6 +38,8 @@ def screens_for(person: Person | None) -> dict[str, Screen]:
     """The pages that a person's role opens; before anyone is signed in, all (each shows the sign-in page)."""
     if person is None:
         return SCREENS
+    if person.temporary:  # somebody else knows this password: nothing before it is changed
+        return {"account": SCREENS["account"]}
     return {name: screen for name, screen in SCREENS.items() if screen.action in PERMISSIONS[person.role]}
 
 

@@ -192,10 +192,7 @@ def set_role(store: Store, actor: Person, name: str, role: str) -> Person:
 
 
 def set_password(store: Store, actor: Person, name: str, password: str) -> Person:
-    """Set an account's password: one's own, or anyone's by whoever manages people. Ends its sessions.
-
-    One that somebody else set on the screen is temporary: that person knows it.
-    """
+    """Set an account's password and end its sessions; one that somebody else set on the screen is temporary."""
     credential = _hash(password)
     temporary = actor.name != name and actor.role != "operator"
     return _change(store, actor, name, {"credential_digest": blake(credential), "temporary": temporary}, credential)
@@ -207,8 +204,10 @@ def change_own_password(store: Store, person: Person, old: str, new: str) -> Per
     Raises
     ------
     AccessError
-        When the old one is wrong (counted as a failed sign-in), or the new one is short or the same.
+        When the old one is wrong (counted as a failed sign-in), the new one is short or the same, or it is the demo's.
     """
+    if person.demo:
+        raise AccessError("an account of your own", "the demo's, which many share", "leave its password as it is")
     if old == new:
         raise AccessError("another password than before", "the same one", "choose a new one")
     _hash(new)
