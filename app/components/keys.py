@@ -112,7 +112,7 @@ def answer_bar(
                 help=None,
             )
         st.button("Undo", key="undo", shortcut="U", type="tertiary", on_click=on_undo, args=(token,))
-        st.button("Previous", key="previous", shortcut="K", type="tertiary", on_click=on_move, args=(token, -1))
+        st.button("Back", key="previous", shortcut="K", type="tertiary", on_click=on_move, args=(token, -1))
         st.button(
             "Keep, next" if sheet.answered else "Next",
             key="next",
@@ -133,7 +133,7 @@ def answer_bar(
             on_click=on_certainty,
             args=(token,),
         )
-        with st.popover("Reason, comment", key="details"):
+        with st.popover("Comment", key="details"):
             codes = [None, *[code.code for code in reason_codes]]
             words_of = {code.code: code.text for code in reason_codes}
             st.selectbox(

@@ -11,6 +11,7 @@ from audit_store.chart import Visit
 from audit_store.queue import Item
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
+SHOWN, BEFORE = 7, 2  # most questions listed, and how many of those stand before the current one
 NOW, DONE, OPEN = "▶ now", "✓ answered", "○ open"
 
 
@@ -25,6 +26,17 @@ def standing(item: Item, desk: Desk) -> str:
         return NOW
     sheet = desk.sheets.get(item.token)
     return DONE if sheet is not None and sheet.answered else OPEN
+
+
+def _tally(done: int, count: int) -> str:
+    more = f", {count - SHOWN} not listed here" if count > SHOWN else ""
+    return f"{done} answered{more}"
+
+
+def window(count: int, at: int) -> range:
+    """Which of many questions are listed: those about the current one, always as many, so that nothing jumps."""
+    first = max(0, min(at - BEFORE, count - SHOWN))
+    return range(first, min(count, first + SHOWN))
 
 
 def draw(
@@ -48,8 +60,12 @@ def draw(
     done = sum(1 for item in items if (sheet := desk.sheets.get(item.token)) is not None and sheet.answered)
     with st.container(key="patient_list", gap=None):
         words = f"{len(items)} questions about this patient" if len(items) > 1 else "One question about this patient"
-        st.html(f'<h2 class="pane">{words} <span class="soft">{escape(f"{done} answered")}</span></h2>')
+        st.html(f'<h2 class="pane">{words} <span class="soft">{escape(_tally(done, len(items)))}</span></h2>')
+        at = next(place for place, item in enumerate(items) if standing(item, desk) == NOW)
+        listed = window(len(items), at)
         for place, item in enumerate(items):
+            if place not in listed:
+                continue
             state = standing(item, desk)
             name = " / ".join(names.get(key, key) for key in item.label_keys)
             shown = f"{state} · {literal(name)}"

@@ -19,7 +19,7 @@ from audit_store.chart import ChannelInfo, Visit
 
 Spec = dict[str, Any]
 
-HEIGHT = 50
+HEIGHT, TALL, FEW = 50, 66, 2  # pixels: a channel's, where more than a few stand in a column and where not
 BREAK_SHARE = 0.05  # width of the break between two visits, of all hours shown
 PAD_SHARE = 0.08
 PADDING = {"left": 2, "right": 4, "top": 2, "bottom": 2}
@@ -30,7 +30,7 @@ DRAWN = ("channel", "run", "x", "hour", "value", "visit", "shown", "standing")
 DAY = 24.0
 WHOLE, FIRST, LAST = "all", "first 24 h", "last 24 h"
 WINDOWS = (WHOLE, FIRST, LAST)
-NARROWEST, LETTER, SPACE = 190.0, 5.6, 6.0  # pixels: the least an axis is wide, a title's letter, what lies between two
+NARROWEST, LETTER, SPACE = 200.0, 5.4, 3.0  # pixels: the least an axis is wide, a title's letter, what lies between two
 ZOOM = {
     "name": "zoom",
     "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"},
@@ -92,17 +92,22 @@ def visit_titles(places: Sequence[Place], width: float = NARROWEST) -> list[str]
     """
     total = places[-1].left + places[-1].length
     starts = [place.left / total * width for place in places]
-    spans: list[tuple[float, float]] = []
     titles = [""] * len(places)
+    ends = [0.0] * len(places)
+
+    def free(i: int, text: str) -> float | None:
+        end = starts[i] + LETTER * len(text) + SPACE
+        others = [(starts[k], ends[k]) for k in range(len(places)) if titles[k] and k != i]
+        clear = all(end <= a or b <= starts[i] for a, b in others)
+        return end if clear and (end <= width + SPACE or places[i].is_this) else None
+
     for i in sorted(range(len(places)), key=lambda i: not places[i].is_this):
-        full = f"{places[i].title} (asked)" if places[i].is_this else places[i].title
-        for text in dict.fromkeys((full, places[i].title)):
-            span = starts[i], starts[i] + LETTER * len(text) + SPACE
-            fits = i == len(places) - 1 or span[1] <= width + SPACE or places[i].is_this
-            if fits and all(span[1] <= a or b <= span[0] for a, b in spans):
-                spans.append(span)
-                titles[i] = text
-                break
+        end = free(i, places[i].title)
+        if end is not None:
+            titles[i], ends[i] = places[i].title, end
+    for i, place in enumerate(places):
+        if place.is_this and free(i, f"{place.title} (asked)") is not None:
+            titles[i] = f"{place.title} (asked)"
     return titles
 
 
@@ -170,6 +175,7 @@ def channel_spec(
     *,
     last: bool,
     first: bool,
+    height: int = HEIGHT,
 ) -> Spec:
     """One channel: its normal range shaded, each measurement a point, joined only within a run of measurements."""
     name, title, unit = (str(rows[column].iloc[0]) for column in ("channel", "title", "unit"))
@@ -231,11 +237,19 @@ def channel_spec(
         across = {"y": {"value": 0}, "y2": {"value": "height"}}
         layers.append({"data": {"values": values}, "mark": rule, "encoding": across})
         if first:
-            text = {"type": "text", "align": "left", "dx": 3, "dy": -6, "fontSize": 10, "color": theme.INK}
+            text = {
+                "type": "text",
+                "clip": False,
+                "align": "left",
+                "dx": 3,
+                "dy": -6,
+                "fontSize": 10,
+                "color": theme.INK,
+            }
             layers.append({"data": {"values": values}, "mark": text, "encoding": {"text": {"field": "name"}}})
     offset = 5 if first and len(places) > 1 else 2
     heading = {"text": title, "anchor": "start", "fontSize": 11, "fontWeight": 600, "offset": offset}
-    return {"height": HEIGHT, "title": heading, "encoding": {"x": x, "y": y}, "layer": layers}
+    return {"height": height, "title": heading, "encoding": {"x": x, "y": y}, "layer": layers}
 
 
 def _by_standing(values: Sequence[str]) -> Spec:
@@ -283,8 +297,11 @@ def series_spec(
     if not present or not places:
         return None
     hours = window_of(places, window)
+    height = TALL if len(channels) <= FEW else HEIGHT
     charts = [
-        channel_spec(rows_of[name], places, cutoff_hours, hours, last=i == len(present) - 1, first=i == 0)
+        channel_spec(
+            rows_of[name], places, cutoff_hours, hours, last=i == len(present) - 1, first=i == 0, height=height
+        )
         for i, name in enumerate(present)
     ]
     quiet = {"labelColor": theme.INK_SOFT, "titleColor": theme.INK_SOFT, "gridColor": theme.WASH}

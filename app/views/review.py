@@ -32,8 +32,10 @@ def _place(desk: Desk, header: Header) -> str:
         asked = desk.of_patient()
         number = next(i for i, item in enumerate(asked, 1) if desk.item is not None and item.token == desk.item.token)
         place += f" · question {number} of {len(asked)} about this patient"
-    way = "blind reading" if desk.blind else "record in sight"
-    return f'<span class="tag way">{way}</span> {place} · stay {escape(header.text)}'
+    way = '<span class="tag way">blind reading</span>'
+    if not desk.blind:
+        way = '<span class="tag way open">record in sight</span>'
+    return f'{way}<span class="where">{place} · stay {escape(header.text)}</span>'
 
 
 def _head(desk: Desk, header: Header, group: Group | None, guidelines: list[Guideline]) -> None:

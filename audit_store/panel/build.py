@@ -170,6 +170,7 @@ def _item(view: View, key: str, item: Item, findings: tuple[Finding, ...]) -> Pa
         status, text = VALUE, " · ".join(lines)
     elif _in_source(view, item):
         status, text = NOT_RECORDED, f"no record of {item.absent}" if item.absent else "not measured in this stay"
+        text = "; ".join([text, *(finding.text for finding in findings)])  # a side is never told without its ground
         details = tuple(finding.text for finding in findings)
     else:
         status, text = NOT_IN_DATA, NOT_IN_DATA
