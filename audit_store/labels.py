@@ -83,7 +83,7 @@ class Policy:
             raise ExportError("a threshold above 0 and at most 1", f"{t:g}", "give --auto-threshold such a number")
 
 
-_LONG = """
+_ROWS = """
 WITH decided AS (
     SELECT *, locked OR ($low_certainty AND state = 'answered' AND value IS NOT NULL) AS settled FROM pair_state
 ), joined AS (
@@ -102,9 +102,10 @@ SELECT stay_id, patient_id, label, observed,
          WHEN settled THEN 'relabelled' WHEN automatic THEN 'auto_corrected' ELSE 'observed' END AS basis,
     CASE WHEN automatic THEN $round ELSE round_id END AS round,
     nullif(concat_ws(';', nullif(readers, ''), adjudicator), '') AS reviewers,
-    agreement, suggested, error_probability, decided_at
-FROM joined ORDER BY stay_id, label_id
+    agreement, suggested, error_probability, decided_at, label_id, state, settled
+FROM joined
 """
+_LONG = f"SELECT * EXCLUDE (label_id, state, settled) FROM ({_ROWS}) ORDER BY stay_id, label_id"
 
 
 def cleaned_long(
@@ -129,17 +130,29 @@ def cleaned_long(
         the names of its readers, and its adjudicator's last, joined by ``;``; `agreement` the share of readers who
         gave the settled value.
     """
-    policy = policy or Policy()
-    table = round_file.arrow(
-        _LONG,
-        {"pair_state": (now or snapshot(store)).states},
-        {
-            "low_certainty": policy.low_certainty,
-            "threshold": policy.auto_threshold,
-            "round": round_file.info.round_id,
-        },
-    )
+    table = over_pairs(_LONG, store, round_file, policy or Policy(), now)
     return table.select(LONG.names).cast(LONG)
+
+
+def over_pairs(
+    query: str, store: Store, round_file: RoundFile, policy: Policy, now: Snapshot | None = None, **values: Any
+) -> pa.Table:
+    """Answer a query over the stated pairs with what a policy makes of them.
+
+    `query` holds `rows_query` as a sub-query: the columns of `audit_store.schema.LONG`, and `label_id`, `state` (null
+    where nobody read the pair) and `settled` (whether readers' word counts under this policy).
+    """
+    named = {
+        "low_certainty": policy.low_certainty,
+        "threshold": policy.auto_threshold,
+        "round": round_file.info.round_id,
+    }
+    return round_file.arrow(query, {"pair_state": (now or snapshot(store)).states}, {**named, **values})
+
+
+def rows_query() -> str:
+    """Give the sub-query over stated pairs for `over_pairs`."""
+    return f"({_ROWS})"
 
 
 def _stays(store: Store) -> pa.Table | None:
