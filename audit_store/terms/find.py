@@ -2,6 +2,7 @@
 
 import functools
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from audit_store.terms.lexicon import NameList, Terms, load_terms
@@ -60,8 +61,10 @@ def _found(text: str, label_key: str, terms_id: int, category: str) -> tuple[Ter
     ]
     kept: list[tuple[int, int, str]] = []
     for start, end, kind in sorted(found, key=lambda f: (f[0] - f[1], f[0])):
-        if all(end <= a or b <= start for a, b, _ in kept):
-            kept.append((start, end, kind))
+        place = bisect_left(kept, (start, end, kind))
+        before, after = kept[place - 1 : place], kept[place : place + 1]
+        if all(end <= a or b <= start for a, b, _ in [*before, *after]):
+            kept.insert(place, (start, end, kind))
     return tuple(
         TermSpan(start, end, text[start:end], " ".join(text[start:end].lower().split()), kind, status)
         for start, end, kind in sorted(kept)

@@ -1,6 +1,7 @@
 """Passages of notes for the screen: cut into pieces of one kind each, best first. Nothing here is HTML."""
 
 import itertools
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -119,17 +120,20 @@ def segments(
 ) -> list[Segment]:
     """Cut text[start:end] into pieces of one kind each; joined, they are that text.
 
-    Where terms and marks overlap, a piece has the term's kind and is marked.
+    Spans don't overlap each other. Where terms and marks overlap, a piece has the term's kind and is marked.
     """
     end = len(text) if end is None else end
-    spans, marks = list(spans), list(marks)
+    spans = sorted((s for s in spans if s.start < end and start < s.end), key=lambda s: s.start)
+    starts = [s.start for s in spans]
+    marks = [m for m in marks if m.start < end and start < m.end]
     edges = {start, end}
     for a, b in [(s.start, s.end) for s in spans] + [(m.start, m.end) for m in marks]:
         edges |= {place for place in (a, b) if start < place < end}
     places = sorted(edges)
     out: list[Segment] = []
     for a, b in itertools.pairwise(places):
-        span = next((s for s in spans if s.start <= a and b <= s.end), None)
+        place = bisect_right(starts, a) - 1
+        span = spans[place] if place >= 0 and b <= spans[place].end else None
         over = [m.weight for m in marks if m.start <= a and b <= m.end]
         kind = PLAIN if span is None else DRUG if span.kind == "drug" and span.status == AFFIRMED else span.status
         weight = max(over, key=abs) if over else 0.0
@@ -207,12 +211,14 @@ def passages(
         spans = find_terms(note.text, label_key, terms, note.category)
         own = [m for m in marks if m.stay_id == note.stay_id and m.note_id == note.note_id]
         places = [(s.start, s.end) for s in spans] + [(m.start, m.end) for m in own]
+        starts = [s.start for s in spans]
         for start, end in _windows(note.text, places, config.window):
-            inside = [s for s in spans if start <= s.start and s.end <= end]
+            near = spans[max(bisect_left(starts, start) - 1, 0) : bisect_left(starts, end)]
+            inside = [s for s in near if start <= s.start and s.end <= end]
             marked = [m for m in own if m.start < end and start < m.end]
             score = _score(inside, marked, strongest, config)
             score += config.this_stay if note.stay_id == this_stay else 0.0
-            pieces = tuple(segments(note.text, spans, own, start, end))
+            pieces = tuple(segments(note.text, near, own, start, end))
             statuses = tuple(dict.fromkeys(s.status for s in inside))
             found.append(
                 Passage(
