@@ -55,10 +55,10 @@ def people_table(store: Store, actor: Person) -> pd.DataFrame:
         require_now(connection, actor, "manage_people")
         rows = connection.execute(query).all()
     frame = pd.DataFrame([tuple(row) for row in rows], columns=[*names, "created_at", "last_sign_in"])
+    for name in ("attestation", "attestation_expires"):  # a text column would make None a NaN
+        frame[name] = pd.Series([getattr(row, name) for row in rows], index=frame.index, dtype=object)
     frame["last_sign_in"] = pd.to_datetime(frame["last_sign_in"])
     today = utc_now().date().isoformat()
-    states = [
-        "none" if not day else "holds" if str(day) >= today else "expired" for day in frame["attestation_expires"]
-    ]
+    states = [attested(row.attestation_expires, today) for row in rows]
     frame["attested"] = pd.Series(states, index=frame.index, dtype=object)
     return frame

@@ -8,19 +8,19 @@ from audit_store.chart.records import masked
 from audit_store.ledger import Event
 
 KINDS: dict[str, str] = {
-    "decision": "answers",
-    "adjudication": "adjudications",
-    "access": "charts and files opened",
-    "sign_in": "signing in",
-    "sign_out": "signing out",
-    "person": "accounts",
-    "protocol": "protocols",
-    "batch": "batches",
-    "assignment": "pairs assigned",
-    "round": "rounds",
-    "export": "exports",
-    "redact": "comments removed",
-    "rebuild": "tables rebuilt",
+    "decision": "answer",
+    "adjudication": "adjudication",
+    "access": "opened",
+    "sign_in": "sign-in",
+    "sign_out": "sign-out",
+    "person": "account",
+    "protocol": "protocol",
+    "batch": "batch",
+    "assignment": "assigned",
+    "round": "round",
+    "export": "export",
+    "redact": "comment removed",
+    "rebuild": "rebuilt",
 }
 _ANSWERS = {"present": "present", "absent": "absent", "cannot_tell": "can't say"}
 _OPENED = {

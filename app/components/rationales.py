@@ -9,6 +9,7 @@ from audit_store.guidelines import Guideline
 from audit_store.rounds import Pair
 
 CERTAINTY = {"high": "sure", "low": "not sure"}
+LOCKED = {"present": "locked as present", "absent": "locked as absent", "cannot_tell": "not locked"}
 SHAPES = {"present": "●", "absent": "○", "cannot_tell": "?"}
 
 
@@ -60,8 +61,8 @@ def rationales_html(guidelines: Sequence[Guideline], told: Mapping[str, Sequence
 def locked_words(answer: str) -> str:
     """What an adjudication does."""
     if answer == "cannot_tell":
-        return "settled without a change: the recorded value stays, nothing is locked"
-    return f"locked as {ANSWER_WORDS[answer]}: the next round and exports take it"
+        return "not locked: the recorded value stays"
+    return f"{LOCKED[answer]}: the next round and exports take it"
 
 
 def settled_html(pairs: Sequence[Pair], mine: Mapping[str, Adjudication]) -> str:
@@ -74,6 +75,6 @@ def settled_html(pairs: Sequence[Pair], mine: Mapping[str, Adjudication]) -> str
         name = f"<b>{escape(pair.label_name)}</b>: " if len(pairs) > 1 else ""
         parts.append(
             f"<span>{name}settled: <b>{escape(ANSWER_WORDS[row.answer])}</b> · {escape(said(pair))} · "
-            f'{escape(verdict(row.answer, pair))} · <b class="verdict">{escape(locked_words(row.answer))}</b></span>'
+            f'<b class="verdict">{escape(verdict(row.answer, pair))} · {LOCKED[row.answer]}</b></span>'
         )
     return f'<p class="reveal-line{" two" if len(pairs) > 1 else ""}" role="status">{"".join(parts)}</p>'

@@ -1,9 +1,11 @@
 """One's own account: what it may do, and a new password."""
 
+from html import escape
+
 import streamlit as st
 
 from app import session
-from app.components.page import Column, heading, section, table
+from app.components.page import heading, section
 from app.components.role_words import role_words
 from audit_store.people import SIGN_IN, Person, change_own_password
 
@@ -52,8 +54,8 @@ def render() -> None:
         heading("Choose your own password", "The one you were given is known to the person who gave it to you.")
     else:
         heading("Your account")
-        rows = table([Column("what"), Column("value")], _facts(person), "Your account")
-        st.html(f'<div class="account">{rows}</div>')
+        rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _facts(person))
+        st.html(f'<dl class="account">{rows}</dl>')
     if person.demo:
         st.html('<p class="note-line">The demo account is shared: its password stays as it is.</p>')
         return

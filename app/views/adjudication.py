@@ -80,15 +80,16 @@ def _list(context: session.Context) -> None:
             args=(unsure, None),
         )
         section("Waiting, the longest first")
-        for item in bench.items[:SHOWN]:
-            st.button(
-                f"{plain(_name(context, item))} · stay {masked(item.stay_id)}",
-                key=f"case_{item.token}",
-                type="tertiary",
-                icon=":material/balance:",
-                on_click=benches.start,
-                args=(unsure, item.token),
-            )
+        with st.container(key="case_list", gap=None):
+            for item in bench.items[:SHOWN]:
+                st.button(
+                    f"{plain(_name(context, item))} · stay {masked(item.stay_id)}",
+                    key=f"case_{item.token}",
+                    type="tertiary",
+                    icon=":material/balance:",
+                    on_click=benches.start,
+                    args=(unsure, item.token),
+                )
         if count > SHOWN:
             st.html(f'<p class="soft">and {count - SHOWN:,} more; they follow in this order</p>')
     elif unsure:

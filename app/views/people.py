@@ -219,7 +219,7 @@ def _change(person: Person, rows: pd.DataFrame) -> None:
 def _new() -> None:
     section("Add a person")
     with st.form("add_person", border=False):
-        st.text_input("Name to sign in with", key="add_name", max_chars=32, help="a–z, 0–9, dot, dash, underscore")
+        st.text_input("Name to sign in with (a–z, 0–9 . - _)", key="add_name", max_chars=32)
         st.text_input("Name shown", key="add_display", max_chars=200)
         st.selectbox("Role of the new person", ROLES, format_func=role_words, key="add_role")
         with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -27,7 +27,6 @@ from audit_store.trail_view import (
 from audit_store.verify import verify
 
 EVERYONE, ANY_ROUND = "everyone", "any round"
-SHORT_HASH = 16
 FINDINGS_SHOWN = 5
 DAY = "YYYY-MM-DD"
 _UP_TO, _PAGE, _CHECK, _OPENED = "trail_up_to", "trail_page", "trail_check", "trail_opened"
@@ -162,7 +161,7 @@ def _run_check(store: Store) -> None:
         return
     st.session_state[_CHECK] = (
         f'<div class="verdict-line good" role="status"><p><b>It holds.</b> Checked {when}: {escape(checked)}.</p>'
-        f'<p>Head: event {before.count:,}, <code title="{before.hash}">{before.hash[:SHORT_HASH]}…</code></p>'
+        f'<p>Head: event {before.count:,}, <code class="hash">{before.hash}</code></p>'
         "<p>Keep the head elsewhere: a tail that was cut shows only against it "
         "(<code>miracl verify --head</code>).</p></div>"
     )

@@ -19,6 +19,7 @@ from audit_store.people import (
     Person,
     add_person,
     authenticate,
+    change_own_password,
     disable_person,
     enable_person,
     end_session,
@@ -26,13 +27,17 @@ from audit_store.people import (
     list_people,
     log_access,
     operator,
+    people_table,
     require,
     resume_session,
+    set_attestation,
     set_password,
     set_role,
     start_session,
+    temporary_password,
 )
 from audit_store.rounds import publish_round
+from audit_store.verify import verify
 
 from .conftest import PASSWORD, PEOPLE, Site, round_info
 
@@ -214,3 +219,66 @@ def test_accesses_are_logged_and_only_known_ones(site: Site) -> None:
     assert events_of(site.store, "access")[-1].data["what"] == "note"
     with pytest.raises(AccessError):
         log_access(site.store, site.people["aud"], "lunch")
+
+
+def test_the_last_active_steward_stays(site: Site) -> None:
+    sam = site.people["sam"]
+    for act in (lambda: disable_person(site.store, sam, "sam"), lambda: set_role(site.store, sam, "sam", "auditor")):
+        with pytest.raises(AccessError, match="the last one"):
+            act()
+    set_role(site.store, sam, "ben", "steward")
+    disable_person(site.store, sam, "sam")
+    with pytest.raises(AccessError, match="the last one"):
+        set_role(site.store, site.people["ben"], "ben", "reviewer")
+    disable_person(site.store, operator(), "ben")
+    assert not list_people(site.store).set_index("name").loc["ben", "active"]
+
+
+def test_a_password_that_a_steward_gave_opens_nothing_until_it_is_changed(site: Site) -> None:
+    given = temporary_password()
+    assert given != temporary_password()
+    set_password(site.store, site.people["sam"], "ann", given)
+    ann = authenticate(site.store, "ann", given)
+    assert ann.temporary
+    start_session(site.store, ann)
+    with pytest.raises(AccessError, match="temporary"):
+        site.say("ann", *site.singles()[0], "present")
+    with pytest.raises(AccessError):
+        change_own_password(site.store, ann, "not it at all", "my own horse")
+    with pytest.raises(AccessError, match="another password"):
+        change_own_password(site.store, ann, given, given)
+    assert not change_own_password(site.store, ann, given, "my own horse").temporary
+    site.say("ann", *site.singles()[0], "present")
+    assert verify(site.store) == []
+
+
+def test_the_demos_password_stays(site: Site) -> None:
+    demo = add_person(site.store, operator(), "demo", PASSWORD, demo=True)
+    with pytest.raises(AccessError, match="share"):
+        change_own_password(site.store, demo, PASSWORD, "another horse")
+
+
+def test_an_attestation_holds_until_its_last_day_and_then_has_expired(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sam = site.people["sam"]
+    today = utc_now().date()
+    set_attestation(site.store, sam, "ann", "DUA 1.5", today.isoformat())
+    set_attestation(site.store, sam, "ben", "DUA 1.5", (today - timedelta(days=1)).isoformat())
+    start_session(site.store, site.people["ann"])
+    frame = people_table(site.store, sam).set_index("name")
+    assert frame["attested"].to_dict() == {
+        "ann": "holds", "ben": "expired", "cat": "none", "ada": "none", "sam": "none", "aud": "none"
+    }  # fmt: skip
+    assert frame.loc["cat", "attestation"] is None
+    assert frame["last_sign_in"].notna().sum() == 1
+    found = find_person(site.store, "ann")
+    assert found is not None
+    assert (found.attestation, found.attestation_expires) == ("DUA 1.5", today.isoformat())
+    set_attestation(site.store, sam, "ann", None, None)
+    assert verify(site.store) == []
+    for text, day in (("DUA", None), (None, "2027-01-01"), ("DUA", "soon"), ("x" * 201, "2027-01-01")):
+        with pytest.raises(AccessError):
+            set_attestation(site.store, sam, "ann", text, day)
+    with pytest.raises(AccessError):
+        people_table(site.store, site.people["aud"])
