@@ -129,8 +129,9 @@ def series_pane(
                 )
             )
         shown = visits if scope == ALL_VISITS else tuple(v for v in visits if v.is_this)
+        default, every = first_channels(chart, [visit.stay_id for visit in shown], guidelines)
         window = series_chart.WHOLE
-        if len(shown) == 1 and shown[0].los_hours > SHORT_STAY:
+        if every and len(shown) == 1 and shown[0].los_hours > SHORT_STAY:
             window = str(
                 st.segmented_control(
                     "Hours",
@@ -142,7 +143,6 @@ def series_pane(
                     format_func=lambda name: "whole stay" if name == series_chart.WHOLE else name,
                 )
             )
-        default, every = first_channels(chart, [visit.stay_id for visit in shown], guidelines)
         with st.popover("Channels", icon=":material/stacked_line_chart:", key="channels"):
             chosen = st.multiselect(
                 "Channels shown",

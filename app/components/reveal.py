@@ -16,6 +16,7 @@ from audit_store.rounds import Pair
 
 REASONS_AT_FIRST = 6
 TWO = " two"
+NOT_FLAGGED = "this pair was not flagged"
 VALUE_WORDS = {0: "absent", 1: "present"}
 ANSWER_WORDS = {"present": "present", "absent": "absent", "cannot_tell": "can't say"}
 KIND = {
@@ -29,7 +30,7 @@ def said(pair: Pair) -> str:
     recorded = VALUE_WORDS[int(pair.observed)]
     if not pair.flagged or pair.suspicion_rank is None:
         agrees = VALUE_WORDS[int(pair.suggested)]
-        return f"recorded: {recorded} · model: {agrees}, not flagged"
+        return f"recorded: {recorded} · model: {agrees}"
     model = VALUE_WORDS[int(pair.suggested)]
     if pair.calibrated:
         return f"recorded: {recorded} · model: {model}, {in_ten(pair.error_probability)} such labels are wrong"
@@ -45,8 +46,8 @@ def verdict(answer: str, pair: Pair) -> str:
     if answer == "cannot_tell":
         return "the recorded value stays as it is"
     if answer == VALUE_WORDS[int(pair.observed)]:
-        return "no correction was proposed; you keep the record"
-    return "no correction was proposed; you change the record"
+        return "you keep the record"
+    return "you change the record"
 
 
 def shown_as(purpose: str, pair: Pair) -> str:
@@ -58,7 +59,7 @@ def shown_as(purpose: str, pair: Pair) -> str:
         return f"flagged too, though {drawn}" if pair.flagged else f"this pair was not flagged: {drawn}"
     if purpose == "double_review":
         return "read by two people"
-    return "" if pair.flagged else "this pair was not flagged"
+    return "" if pair.flagged else NOT_FLAGGED
 
 
 def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision], *, others: bool = False) -> str:
@@ -83,9 +84,9 @@ def line_html(pairs: Sequence[Pair], answers: Mapping[str, Decision], *, others:
     )
     told = [words for words in purposes if words]
     if len(pairs) > 1 and any(pair.flagged for pair in pairs):
-        told = [words for words in told if words != "this pair was not flagged"]
+        told = [words for words in told if words != NOT_FLAGGED]
     if others:
-        told.append("another reader has answered it too; both answers are kept")
+        told.append("another reader answered it too; both are kept")
     tail = "".join(f' <span class="told">{escape(words)}</span>' for words in told)
     if parts:
         parts[-1] = parts[-1].removesuffix("</span>") + tail + "</span>"
@@ -103,9 +104,9 @@ def waiting_html(labels: int) -> str:
 def open_line_html(pairs: Sequence[Pair]) -> str:
     """The line before the answer where a project reads with the record in sight."""
     parts = []
-    for i, pair in enumerate(pairs):
+    for pair in pairs:
         name = f"<b>{escape(pair.label_name)}</b>: " if len(pairs) > 1 else ""
-        way = " · you read with the record in sight" if i == len(pairs) - 1 else ""
+        way = " · you read with the record in sight" if len(pairs) == 1 else ""
         parts.append(f"<span>{name}{escape(said(pair))}{way}</span>")
     return f'<p class="reveal-line{TWO if len(pairs) > 1 else ""}" role="status">{"".join(parts)}</p>'
 

@@ -6,13 +6,28 @@ from html import escape
 import streamlit as st
 
 from audit_store.chart import LabelInfo, Strip, Visit
+from audit_store.chart.records import StripCell
 
+MANY = 8  # visits from which neighbours of the same state share a cell
 SHAPES = {"present": "●", "absent": "○", "not coded": "–", "?": "?"}
 PERSISTENCE = {
     "lifelong": "lifelong: once present, present at every later visit",
     "recurrent": "recurrent: comes and goes",
     "acute": "acute: of one visit",
 }
+
+
+def runs(cells: Sequence[StripCell]) -> list[list[StripCell]]:
+    """Cells one by one; of many visits, neighbours of the same state together, the asked one alone."""
+    out: list[list[StripCell]] = []
+    for cell in cells:
+        before = out[-1][-1] if out else None
+        alike = before is not None and before.state == cell.state and not (before.is_this or cell.is_this)
+        if alike and len(cells) > MANY:
+            out[-1].append(cell)
+        else:
+            out.append([cell])
+    return out
 
 
 def _asked(now: bool) -> str:
@@ -24,18 +39,21 @@ def strip_html(name: str, strip: Strip, visits: Sequence[Visit], *, titled: bool
     groups = {visit.stay_id: visit.hospital_group for visit in visits}
     cells = []
     previous: int | None = None
-    for cell in strip.cells:
+    for run in runs(strip.cells):
+        cell, last = run[0], run[-1]
         group = groups.get(cell.stay_id)
         joined = " same" if previous is not None and group == previous else ""
-        previous = group
+        previous = groups.get(last.stay_id)
         this = " this" if cell.is_this else ""
         state = escape(cell.state)
         code = f'<span class="code">{escape(cell.code)}</span>' if cell.code and cell.state == "present" else ""
+        title = cell.title if cell is last else f"{cell.title}–{last.title}"
         cells.append(
             f'<li class="cell {state.replace(" ", "-").replace("?", "asked")}{this}{joined}">'
-            f'<span class="visit">{escape(cell.title)}</span>'
+            f'<span class="visit">{escape(title)}</span>'
             f'<span class="shape" aria-hidden="true">{SHAPES.get(cell.state, "–")}</span>'
-            f'<span class="state">{_asked(cell.is_this) if cell.state == "?" else state}</span>{code}</li>'
+            f'<span class="state">{_asked(cell.is_this) if cell.state == "?" else state}</span>'
+            f"{code if cell is last else ''}</li>"
         )
     order = "" if strip.order_known or len(strip.cells) < 2 else '<span class="tag">order unknown</span>'
     heading = escape(name) if titled else "This label"

@@ -5,6 +5,7 @@ from html import escape
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app import acts, session
 from app import desk as desks
@@ -148,10 +149,10 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
     _head(desk, made.header, made.group, made.guidelines)
     # The frames first, then the words, and the charts at last: the text is there while they are drawn.
     left, right = st.columns([5, 8], gap="small")
-    left_pane = left.container(key="left_pane")
-    series_pane = right.container(key="series_pane")
-    notes_pane = right.container(key="notes_pane")
     anchor = desk.anchor()
+    left_pane = _scrolling(left.container(key="left_pane"), "left", item.token)
+    series_pane = right.container(key="series_pane")
+    notes_pane = _scrolling(right.container(key="notes_pane"), "notes", anchor)
     with left_pane:
         _left(context, desk, item, made, pairs, evidence)
     with notes_pane:
@@ -168,6 +169,11 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
             together=_together(desk),
             made=made,
         )
+
+
+def _scrolling(pane: DeltaGenerator, name: str, what: str) -> DeltaGenerator:
+    """The part of a pane that scrolls; another one for another question, so that each starts at its top."""
+    return pane.container(key=f"scroll_{name}_{what}")
 
 
 def _left(
