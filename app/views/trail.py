@@ -9,9 +9,10 @@ import streamlit as st
 
 from app import session
 from app.components.page import Column, heading, section, table
+from audit_store.comments import redact
 from audit_store.database import Store, utc_now
 from audit_store.ledger import head
-from audit_store.people import Person, log_access
+from audit_store.people import PERMISSIONS, Person, log_access
 from audit_store.trail_view import (
     LONGEST_DOWNLOAD,
     PAGE,
@@ -49,6 +50,8 @@ def render() -> None:
     with right:
         _check(store)
         _download(store, person, chosen)
+        if "redact" in PERMISSIONS[person.role]:
+            _redaction()
         st.html(
             '<p class="soft">The trail keeps who, what, when and why, and every old value. This software is not '
             "validated under 21 CFR Part 11 and has no electronic signature.</p>"
@@ -191,3 +194,27 @@ def _download(store: Store, person: Person, chosen: TrailFilter) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+
+
+@session.guarded
+def _redact() -> None:
+    person = session.current_person()
+    if person is None:
+        return
+    number = st.session_state.get("redact_event")
+    redact(session.store(), person, int(number or 0), str(st.session_state.get("redact_why", "")))
+    st.session_state["redact_why"] = ""
+    _turned()
+    session.say(f"The text of the comment of event {number} is gone; the answer and its digest stay.")
+
+
+def _redaction() -> None:
+    with st.expander("Remove the text of a comment"):
+        st.html(
+            '<p class="soft">For a comment that names a person or says more than it should. The answer, the digest and '
+            "who removed it stay.</p>"
+        )
+        st.number_input("Number of its event", min_value=1, value=None, step=1, format="%d", key="redact_event")
+        st.text_input("Why", key="redact_why", max_chars=200)
+        ready = st.session_state.get("redact_event") is not None
+        st.button("Remove it for ever", key="redact", disabled=not ready, on_click=_redact)

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from app import session
 from audit_store import people
-from audit_store.decisions import Reading, new_token, record
+from audit_store.decisions import Reading, new_token, of_pair, record
 from audit_store.ledger import events_of, head
 from audit_store.people import add_person, find_person, log_access, operator
 from audit_store.trail_view import PAGE
@@ -38,6 +38,23 @@ def test_the_trail_tells_what_was_done_and_that_it_was_opened_once(place: Invent
     app.run()
     opened = [event for event in events_of(place.store, "access") if event.data["what"] == "trail"]
     assert len(opened) == 1
+
+
+def test_a_steward_removes_the_text_of_a_comment_and_an_auditor_is_not_offered_to(place: Invented) -> None:
+    mara = find_person(place.store, NAME)
+    assert mara is not None
+    stay = place.stays[("p-three-visits", 1)]
+    row = record(place.store, mara, Reading(1, stay, "septicemia", "present", comment="a colleague"), new_token())
+    app = entered("trail")
+    app.number_input(key="redact_event").set_value(row.id)
+    app.text_input(key="redact_why").input("names a colleague").run()
+    app.button(key="redact").click().run()
+    assert not app.exception
+    assert f"removed the text of the comment of event {row.id}: names a colleague" in said(app)
+    assert of_pair(place.store, stay, "septicemia")["comment"].tolist() == [None]
+    add_person(place.store, operator(), "olga", PASSWORD, role="auditor")
+    other = entered("trail", "olga")
+    assert not [button for button in other.button if button.key == "redact"]
 
 
 def test_filters_that_leave_nothing_say_so(place: Invented) -> None:
