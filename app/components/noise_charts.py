@@ -17,7 +17,12 @@ BETTER, WORSE, ALONE = "expected to become right", "expected to become wrong", "
 
 def _labels_axis(names: Sequence[str] | str) -> alt.Y:
     order: Any = list(names) if not isinstance(names, str) else names
-    return alt.Y("name:N", title=None, sort=order, axis=alt.Axis(labelLimit=190, grid=True, ticks=False, domain=False))
+    return alt.Y(
+        "name:N",
+        title=None,
+        sort=order,
+        axis=alt.Axis(labelLimit=190, labelOverlap=False, grid=True, ticks=False, domain=False),
+    )
 
 
 def rates_chart(labels: pd.DataFrame) -> Any:
@@ -132,4 +137,4 @@ def difference_chart(verdicts: Sequence[Verdict]) -> Any:
     reach = base.mark_rule(color=theme.TEAL, strokeWidth=3).encode(x=x, x2="high")
     point = base.mark_point(color=theme.TEAL, filled=True, size=90, opacity=1).encode(x="difference:Q")
     zero = alt.Chart(pd.DataFrame({"none": [0]})).mark_rule(color=theme.INK, strokeDash=[4, 3]).encode(x="none:Q")
-    return quiet(alt.layer(zero, reach, point).properties(height=FRAME + 30 * len(frame)))
+    return quiet(alt.layer(zero, reach, point).properties(height=FRAME + 50 + 30 * len(frame)))
