@@ -22,12 +22,13 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 
 ANSWERS = ("present", "absent", "cannot_tell", "retract")
 CERTAINTIES = ("high", "low")
 CODABLE = ("yes", "no", "unclear")
 PURPOSES = ("flag", "random_audit", "double_review", "control")
+BATCH_KINDS = ("mixed", "second_reading", "random_audit", "controls", "flags")
 ROLES = ("reviewer", "adjudicator", "steward", "auditor")
 
 metadata = MetaData(
@@ -172,9 +173,38 @@ assignment = Table(
     Column("stratum", String(80)),
     Column("inclusion_probability", Float),
     Column("blind", Boolean, nullable=False),
+    Column("kind", String(16)),
+    Column("protocol_hash", String(64)),
     _among("purpose", PURPOSES),
     Index(None, "batch", "position"),
     Index(None, "person"),
+    Index(None, "stay_id", "label_key"),
+)
+
+handover = Table(
+    "handover",
+    metadata,
+    _seq(),
+    Column("created_at", DateTime, nullable=False),
+    Column("batch", String(80), nullable=False),
+    Column("person", String(80), ForeignKey("person.name"), nullable=False),
+    Column("given", Integer, nullable=False),
+)
+
+protocol = Table(
+    "protocol",
+    metadata,
+    _seq(),
+    Column("created_at", DateTime, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("budget", Integer),
+    Column("blind", Boolean, nullable=False),
+    Column("double_share", Float, nullable=False),
+    Column("control_share", Float, nullable=False),
+    Column("audit_share", Float, nullable=False),
+    Column("guideline_versions", Text, nullable=False),
+    Column("protocol_hash", String(64), nullable=False),
 )
 
 export = Table(
@@ -225,6 +255,8 @@ PROJECTIONS: dict[str, Table] = {
     "decision": decision,
     "adjudication": adjudication,
     "assignment": assignment,
+    "handover": handover,
+    "protocol": protocol,
     "export": export,
     "access": access,
 }
