@@ -21,16 +21,6 @@ def _desk() -> Desk:
     return desk
 
 
-def reads_blind(context: session.Context) -> bool:
-    """Whether the record and the suggestion stay hidden until the answer; so where no protocol says otherwise."""
-    try:
-        from audit_store.protocol import current_protocol
-    except ModuleNotFoundError:
-        return True
-    signed = current_protocol(context.store)
-    return signed is None or signed.terms.blind
-
-
 @session.guarded
 def answer(token: str, name: str, answers: dict[str, str]) -> None:
     desk, now = _desk(), time.monotonic()

@@ -139,11 +139,11 @@ class Desk:
             raise LookupError("no item on the screen")
         return self.of_patient()[0].token if self.patient_mode else item.token
 
-    def gather(self, context: Context) -> None:
+    def gather(self, context: Context, *, free: bool = True) -> None:
         """Bring what is open of the patient on the screen together, after the item shown; once a patient.
 
-        In a batch these are the batch's own items; in the free queue also the patient's other open items that the
-        queue's filter lets through.
+        In a batch these are the batch's own items; in the `free` queue (no signed protocol) also the patient's other
+        open items that the queue's filter lets through.
         """
         item = self.item
         if not self.patient_mode or item is None or self.gathered == item.patient_id:
@@ -151,7 +151,7 @@ class Desk:
         self.gathered = item.patient_id
         known = {other.token for other in self.items}
         more: list[Item] = []
-        if getattr(item, "batch", None) is None:
+        if free:
             chosen = replace(self.chosen, patient_id=item.patient_id)
             found = next_items(context.store, context.round_file, context.person, chosen, limit=BATCH)
             more = [other for other in found if other.token not in known]

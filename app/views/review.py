@@ -16,6 +16,7 @@ from audit_store.chart import Header
 from audit_store.errors import RoundError
 from audit_store.guidelines import Group, Guideline
 from audit_store.people import log_access
+from audit_store.protocol import current_protocol
 from audit_store.queue import Item, QueueFilter, find_item
 from audit_store.rounds import Pair
 from audit_store.terms import marks_from
@@ -114,9 +115,10 @@ def render() -> None:
     except RoundError as error:
         _gone(error)
         return
-    desk.blind = acts.reads_blind(context)
+    signed = current_protocol(context.store)
+    desk.blind = signed is None or signed.terms.blind
     desk.patient_mode = bool(st.session_state.get("patient_mode", desk.patient_mode))
-    desk.gather(context)
+    desk.gather(context, free=signed is None)
     desk.touch(time.monotonic())
     item = desk.item
     if item is None:
