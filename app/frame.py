@@ -1,5 +1,6 @@
 """The frame around every screen: the bar at the top, and the one line shown when something can't be opened."""
 
+import re
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -12,6 +13,7 @@ from audit_store.people import Person
 
 IN_THE_BAR = 6  # more pages than this, and those used once in a while go behind "More"
 ONCE_IN_A_WHILE = ("trail", "people", "protocol")
+ACCOUNT = "account"
 
 
 def trouble(error: Exception) -> None:
@@ -35,7 +37,7 @@ def top_bar(pages: Mapping[str, Any], person: Person, here: str) -> None:
         Path of the page on the screen.
     """
     place = session.store().workspace
-    number = session.round_in_hand(place)
+    number = session.round_at_hand(place)
     newer = session.newer_round(place)
     first, more = split(tuple(pages))
     with st.container(horizontal=True, key="topbar", vertical_alignment="center", gap="small"):
@@ -58,19 +60,28 @@ def top_bar(pages: Mapping[str, Any], person: Person, here: str) -> None:
             )
         demo = ""
         if session.is_demo():
-            demo = '<span class="demo">DEMO<span class="wide"> · not for care</span></span>'
+            demo = '<span class="demo">DEMO<span class="wide"> · not for care</span></span> '
         at = "no round yet" if number is None else f"round {number}"
-        name = escape(person.display_name or person.name)
-        st.html(f'<span class="who">{demo} <span class="name" title="{name}">{name}</span> · {at}</span>')
+        st.html(f'<span class="who">{demo}{escape(at)}</span>')
+        name = person.display_name or person.name
+        if ACCOUNT in pages:
+            with st.container(key="here" if here == ACCOUNT else "own_account", width="content"):
+                st.page_link(pages[ACCOUNT], label=plain(name))
         st.button("Sign out", key="sign_out", type="tertiary", on_click=session.sign_out)
     landmarks.tell(here)
 
 
 def split(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Which pages stand in the bar and which behind "More": all in the bar while there are few."""
+    names = tuple(name for name in names if name != ACCOUNT)  # a person's own name leads there
     if len(names) <= IN_THE_BAR:
         return names, ()
     return tuple(n for n in names if n not in ONCE_IN_A_WHILE), tuple(n for n in names if n in ONCE_IN_A_WHILE)
+
+
+def plain(name: str) -> str:
+    """A name as a link's words: nothing of it is markup."""
+    return re.sub(r"([^\w\s])", r"\\\1", name)
 
 
 def guarded(render: Callable[[], None]) -> Callable[[], None]:

@@ -45,6 +45,7 @@ def screens_for(person: Person | None) -> dict[str, Screen]:
 
 def main() -> None:
     """Draw the page asked for; the sign-in page in its place while nobody is signed in."""
+    session.settle_memory()
     trouble_line: Exception | None = None
     person: Person | None = None
     try:
@@ -78,7 +79,8 @@ def main() -> None:
         return
     if line:
         st.toast(line)
-    page.run()
+    with session.drawing(person):
+        page.run()
 
 
 def _outside(line: str | None) -> None:

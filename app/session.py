@@ -1,13 +1,16 @@
 """Who is signed in, which workspace and round is open: what every screen starts from."""
 
+import atexit
+import gc
 import logging
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
 
@@ -25,9 +28,10 @@ WORKSPACE_VARIABLE = "MIRACL_WORKSPACE"
 _PERSON = "person"
 _SECRET = "session_secret"
 _NOTICE = "notice"
-_ROUND = "round_in_hand"
+_ROUND = "round_at_hand"
 _LEFT = "signed_out"
 _DEMO = "demo"
+_CHECKED = "person_of_this_drawing"
 
 log = logging.getLogger("miracl.app")
 
@@ -49,8 +53,25 @@ class Context:
 
 def workspace() -> Workspace:
     """The workspace this server was started on."""
-    folder = os.environ.get(WORKSPACE_VARIABLE, "workspace")
+    folder = Path(os.environ.get(WORKSPACE_VARIABLE, "workspace"))
+    try:
+        stamp = (folder / "workspace.json").stat().st_mtime_ns
+    except OSError:
+        return open_workspace(folder)  # says what is missing
+    return _workspace(str(folder), stamp)
+
+
+@st.cache_resource(show_spinner=False)
+def _workspace(folder: str, stamp: int) -> Workspace:
     return open_workspace(Path(folder))
+
+
+@st.cache_resource(show_spinner=False)
+def settle_memory() -> None:
+    """Set aside what the imports made, once a process: collections between key presses then look at little."""
+    gc.collect()
+    gc.freeze()
+    atexit.register(gc.unfreeze)  # so that the end of the process finds them again
 
 
 @st.cache_resource(show_spinner=False)
@@ -94,12 +115,12 @@ def context() -> Context:
     if not manifest.is_file():
         raise WorkspaceError("a cohort in the workspace", "none", "run miracl build-cohort, then open this page again")
     stamp = manifest.stat().st_mtime
-    round_file = open_round(place, round_in_hand(place))
+    round_file = open_round(place, round_at_hand(place))
     _check_cohort(place, round_file, str(place.cohort), stamp, round_file.info.round_id)
     return Context(opened, person, round_file, _chart(str(place.cohort), stamp), guidelines())
 
 
-def round_in_hand(place: Workspace) -> int | None:
+def round_at_hand(place: Workspace) -> int | None:
     """The round of this sitting: the latest when it began, until the person takes up a newer one."""
     if _ROUND not in st.session_state or st.session_state[_ROUND] not in place.round_ids():
         newest = place.latest_round()
@@ -111,7 +132,7 @@ def round_in_hand(place: Workspace) -> int | None:
 
 def newer_round(place: Workspace) -> int | None:
     """A round that finished since this sitting began, to be offered and not forced."""
-    newest, mine = place.latest_round(), round_in_hand(place)
+    newest, mine = place.latest_round(), round_at_hand(place)
     return newest if newest is not None and mine is not None and newest > mine else None
 
 
@@ -121,7 +142,9 @@ def take_up(round_id: int) -> None:
 
 
 def current_person() -> Person | None:
-    """Who is signed in; an idle session is an ended one."""
+    """Who is signed in; an idle session is an ended one. Asked of the store once in a drawing of the page."""
+    if _CHECKED in st.session_state:
+        return cast("Person", st.session_state[_CHECKED])
     secret = st.session_state.get(_SECRET)
     if secret is None:
         return None
@@ -133,6 +156,17 @@ def current_person() -> Person | None:
         return None
     st.session_state[_PERSON] = person
     return person
+
+
+@contextmanager
+def drawing(person: Person | None) -> Iterator[None]:
+    """While a page is drawn, the person found at its start is who is signed in; acts and fragments ask anew."""
+    if person is not None:
+        st.session_state[_CHECKED] = person
+    try:
+        yield
+    finally:
+        st.session_state.pop(_CHECKED, None)
 
 
 def sign_in(name: str, password: str) -> Person:
