@@ -12,7 +12,7 @@ from audit_store.workspace import Workspace
 
 RECENT_EPOCHS = 5
 LONGEST_LINE = 300
-_PATH = re.compile(r"(?:/[^/\s:;,'\"]+)+/?")
+_PATH = re.compile(r"(?<![\w.])(?:/[^/\s:;,'\"]+)+/?")
 _OWN_ERROR = "miracl: "
 
 
