@@ -16,7 +16,7 @@ KINDS: dict[str, str] = {
     "person": "account",
     "protocol": "protocol",
     "batch": "batch",
-    "assignment": "assigned",
+    "handover": "batch",
     "round": "round",
     "export": "export",
     "redact": "comment removed",
@@ -33,6 +33,10 @@ _OPENED = {
     "comment": "downloaded the audit trail with the text of comments",
 }
 _DIGEST_SHOWN = 12
+_HIDDEN = {
+    *("stay_id", "label_key", "round_id", "patient_id"),
+    *("observed", "suggested", "purpose", "stratum", "kind"),
+}
 _LONGEST_VALUE = 80
 
 
@@ -177,27 +181,47 @@ def _rebuild(event: Event, _names: Names) -> str:
 
 def _protocol(event: Event, _names: Names) -> str:
     data = event.data
-    terms = data["terms"] if isinstance(data.get("terms"), Mapping) else data
-    blind = "readings blind" if terms["blind"] else "readings not blind"
+    blind = "read blind" if data["blind"] else "not read blind"
     shares = (("double_share", "read twice"), ("control_share", "controls"), ("audit_share", "random audit"))
-    told = ", ".join(f"{100 * float(terms[key]):.0f} % {words}" for key, words in shares)
-    digest = f" (digest {str(data['hash'])[:_DIGEST_SHOWN]}…)" if data.get("hash") else ""
-    return f"signed a protocol{digest}: {int(terms['batch_size'])} pairs a batch, {blind}, {told}"
+    told = ", ".join(f"{100 * float(data[key]):.0f} % {words}" for key, words in shares)
+    digest = str(data["protocol_hash"])[:_DIGEST_SHOWN]
+    return f"signed the protocol {digest}…: {int(data['batch_size'])} pairs a batch, {blind}, {told}"
 
 
-def _assignment(event: Event, names: Names) -> str:
+def _batch(event: Event, _names: Names) -> str:
     data = event.data
-    whom = data.get("person")
-    return f"put {_where(data, names)} into batch {data['batch']}, {f'for {whom}' if whom else 'for nobody yet'}"
+    size = int(data["size"])
+    whom = f"for {data['person']}" if data.get("person") else "for nobody yet"
+    blind = "read blind" if data["blind"] else "not read blind"
+    questions = "question" if size == 1 else "questions"
+    return f"drew batch {data['batch']} {whom}: {size} {questions}, round {data['round_id']}, {blind}"
+
+
+def _handover(event: Event, _names: Names) -> str:
+    data = event.data
+    given = len(data["rows"])
+    pairs = f"{given} {'pair' if given == 1 else 'pairs'} of batch {data['batch']}"
+    return f"took {pairs}" if data["person"] == event.actor else f"gave {pairs} to {data['person']}"
 
 
 def _plainly(event: Event, names: Names) -> str:
     """Tell an event of a kind that nothing here knows: its kind and its values, ids masked."""
     where = _where(event.data, names)
     told = [where] if where else []
-    hidden = ("stay_id", "label_key", "round_id", "patient_id", "observed", "suggested", "purpose", "stratum")
+    hidden = (
+        "stay_id",
+        "label_key",
+        "round_id",
+        "patient_id",
+        "observed",
+        "suggested",
+        "purpose",
+        "stratum",
+        "act",
+        "token",
+    )
     for key, value in sorted(event.data.items()):
-        if key in hidden or value is None or isinstance(value, Mapping | list):
+        if key in _HIDDEN or value is None or isinstance(value, Mapping | list):
             continue
         told.append(f"{key.replace('_', ' ')} {str(value)[:_LONGEST_VALUE]}")
     return f"{event.actor}: {kind_title(event.kind)}" + (f" · {' · '.join(told)}" if told else "")
@@ -215,5 +239,6 @@ _TELLERS: dict[str, Callable[[Event, Names], str]] = {
     "redact": _redact,
     "rebuild": _rebuild,
     "protocol": _protocol,
-    "assignment": _assignment,
+    "batch": _batch,
+    "handover": _handover,
 }

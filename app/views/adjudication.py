@@ -1,6 +1,5 @@
 """Adjudication: the pairs whose readers disagree, one at a time, with both reasons and without names."""
 
-import re
 import time
 from html import escape
 
@@ -11,6 +10,7 @@ from app import session
 from app.bench import Bench, CaseSheet
 from app.components import keys, panel_view, panes, rationales, reveal, strip
 from app.components.page import Column, empty, heading, section, table
+from app.frame import plain
 from app.prepare import Prepared, Shelf
 from audit_store.cases import settled
 from audit_store.chart import masked
@@ -21,11 +21,6 @@ from audit_store.terms import marks_from
 
 SHOWN = 25
 DISAGREE, UNSURE = "readers disagree", "no reader could say"
-
-
-def plain(text: str) -> str:
-    """Keep a label's name from being taken for markup on a button."""
-    return re.sub(r"([\\`*_{}\[\]()#+!:$~|<>-])", r"\\\1", text)
 
 
 def _name(context: session.Context, item: Item) -> str:

@@ -82,15 +82,36 @@ def told(kind: str, data: dict[str, Any], actor: str = "demo", names: Names = NA
         ("rebuild", {"rows": 1200, "tables": "[]"}, "demo rebuilt the tables from the ledger: 1,200 rows"),
         (
             "protocol",
-            {"batch_size": 60, "blind": True, "double_share": 0.1, "control_share": 0.1, "audit_share": 0.05},
-            "demo signed a protocol: 60 pairs a batch, readings blind, 10 % read twice, 10 % controls, "
+            {
+                "batch_size": 60,
+                "blind": True,
+                "double_share": 0.1,
+                "control_share": 0.1,
+                "audit_share": 0.05,
+                "protocol_hash": "ab" * 32,
+            },
+            "demo signed the protocol abababababab…: 60 pairs a batch, read blind, 10 % read twice, 10 % controls, "
             "5 % random audit",
         ),
         (
-            "assignment",
-            {**PAIR, "batch": "b7", "person": "ann", "purpose": "control"},
-            "demo put Septicemia, stay ··4471, round 2 into batch b7, for ann",
+            "batch",
+            {
+                "batch": "r2-b7",
+                "person": "ann",
+                "size": 60,
+                "round_id": 2,
+                "blind": True,
+                "rows": [[3144471, "control"]],
+            },
+            "demo drew batch r2-b7 for ann: 60 questions, round 2, read blind",
         ),
+        (
+            "batch",
+            {"batch": "r2-b8", "person": None, "size": 1, "round_id": 2, "blind": False, "rows": []},
+            "demo drew batch r2-b8 for nobody yet: 1 question, round 2, not read blind",
+        ),
+        ("handover", {"batch": "b7", "person": "ben", "rows": [1, 2]}, "demo gave 2 pairs of batch b7 to ben"),
+        ("handover", {"batch": "b7", "person": "demo", "rows": [1]}, "demo took 1 pair of batch b7"),
         ("comet", {"tail_length": 4, **PAIR}, "demo: comet · Septicemia, stay ··4471, round 2 · tail length 4"),
         ("decision", {"odd": "shape"}, "demo: answer · odd shape"),
     ],
