@@ -131,11 +131,33 @@ def benchmark_report(
     console.print(str(written), markup=False)
 
 
+def benchmark_screen(
+    cache: Annotated[Path, typer.Option(help="Folder of the invented workspace, safe to delete.", file_okay=False)] = (
+        DEFAULT_CACHE
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of table, raw rows and machine; the cache when not given.", file_okay=False),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A tiny size that only shows that everything runs.")] = False,
+) -> None:
+    """Time what a person waits for at the screens: a real browser on ten rounds of the paper's size.
+
+    Example: miracl benchmark screen
+    """
+    try:
+        from scripts.benchmarks.screen import run
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(run(cache, out or cache, quick=quick, say=console.print), markup=False)
+
+
 VERBS: dict[str, Callable[..., None]] = {
     "report": benchmark_report,
     "portrait": benchmark_portrait,
     "select": benchmark_select,
     "synthetic": benchmark_synthetic,
     "planted": benchmark_planted,
+    "screen": benchmark_screen,
 }
 """Verb and function, in the order of the help."""
