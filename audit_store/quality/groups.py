@@ -73,7 +73,7 @@ def groups_of(store: Store, known: Readings, audit: Audit) -> tuple[list[Group],
         if len(sizes) < 2:
             absent.append(kind)
             continue
-        names = sorted(sizes.index) if column == "age" else list(sizes.index)
+        names = [name for name in values.cat.categories if sizes[name]] if column == "age" else list(sizes.index)
         found += [
             _group(kind, str(name), int(sizes[name]), values.index[values == name], audit, blind, settled)
             for name in names

@@ -51,17 +51,16 @@ class Agreement:
 def alpha_of(blind: pd.DataFrame, values: tuple[str, ...] = DEFINITE) -> Coefficient:
     """Alpha of first blind answers (rows of `Readings.first`) among `values`; other answers count as missing."""
     rows = blind[blind["answer"].isin(values)]
-    if rows.empty:
-        return alpha(np.zeros((0, len(values))))
-    counts = pd.crosstab([rows["stay_id"], rows["label_key"]], rows["answer"]).reindex(columns=values, fill_value=0)
-    patient = rows.drop_duplicates(["stay_id", "label_key"]).set_index(["stay_id", "label_key"])["patient_id"]
-    return alpha(counts.to_numpy(), patient.reindex(counts.index).to_numpy())
+    pairs, first, place = np.unique(rows["pair"].to_numpy(dtype=np.int64), return_index=True, return_inverse=True)
+    counts = np.zeros((len(pairs), len(values)))
+    np.add.at(counts, (place, rows["answer"].map(_PLACE).to_numpy(dtype=np.int64)), 1)
+    return alpha(counts, rows["patient_id"].to_numpy()[first])
 
 
 def agreement_of(known: Readings) -> Agreement:
     """Tell how far a round's readers agree."""
     blind = known.blind
-    shared = blind[blind.groupby(["stay_id", "label_key"])["reader"].transform("size") >= 2]
+    shared = blind[blind["pair"].duplicated(keep=False)]
     by_label = {str(key): alpha_of(rows) for key, rows in shared.groupby("label_key", sort=False)}
     return Agreement(alpha_of(shared), alpha_of(shared, VALUES), by_label, _twos(shared))
 
@@ -69,7 +68,7 @@ def agreement_of(known: Readings) -> Agreement:
 def _twos(shared: pd.DataFrame) -> list[Two]:
     rows = shared[shared["answer"].isin(DEFINITE)]
     wide = rows.assign(said=rows["answer"].map(_PLACE)).pivot_table(
-        index=["stay_id", "label_key", "patient_id"], columns="reader", values="said", aggfunc="first"
+        index=["pair", "patient_id"], columns="reader", values="said", aggfunc="first"
     )
     patients = wide.index.get_level_values("patient_id").to_numpy() if len(wide) else np.zeros(0)
     found = []

@@ -51,8 +51,9 @@ class Readings:
     ----------
     first
         A row per reader and pair: the first answer (`answer`: absent, present or cannot_tell), whether it was
-        `blinded`, its `purpose` and `inclusion_probability`, the reader's answer that stands now (`last`), `reader` (R1,
-        R2, …), and of the pair: patient_id, observed, suggested, flagged, partition, error_probability.
+        `blinded`, its `purpose` and `inclusion_probability`, the reader's answer that stands now (`last`), `reader`
+        (R1, R2, …), `pair` (a number of the pair), and of the pair: patient_id, observed, suggested, flagged,
+        partition, error_probability.
     pairs
         A row per pair that anyone answered: the columns of the pair; `state`, `value`, `locked` as derived for labels;
         `truth` (1, 0, or nan where it can't be told), `readers` (how many first blind answers it rests on).
@@ -87,6 +88,7 @@ def readings(store: Store, round_file: RoundFile) -> Readings:
     of_pair = ["patient_id", "observed", "suggested", "flagged", "partition", "error_probability"]
     first = first.merge(pairs[["stay_id", "label_key", *of_pair]], on=["stay_id", "label_key"])
     first["reader"] = first["reviewer"].map(names).astype(object)
+    first["pair"] = first.groupby(["stay_id", "label_key"]).ngroup()
     return Readings(first.drop(columns="reviewer"), _told(pairs, first, now), _acts(first), names)
 
 

@@ -4,7 +4,7 @@ The point is Hájek's ratio Σ wᵢyᵢ / Σ wᵢ. Its variance is Taylor's line
 summed within each patient, and V = K/(K − 1) Σ over patients of (Σ z)². The interval is Korn and Graubard's (1998): the
 exact binomial interval of Clopper and Pearson at the effective sample size n* = p(1 − p)/V · (z/t)², where z and t are
 the normal's and Student's quantiles for K − 1 degrees of freedom. n* is never taken above Kish's (Σw)²/Σw². Where
-nothing (or everything) was found wrong, V is 0 and says nothing; n* is then Kish's size of the patients' summed weights.
+nothing (or everything) was found wrong, V is 0 and says nothing; n* is then Kish's size of the patients' weights.
 
 Notes
 -----
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv, stdtrit
 
 TOO_FEW = 10
 Z = 1.959963984540054  # 97.5 % point of the normal
@@ -63,6 +62,8 @@ class Share:
 
 def exact_interval(share: float, size: float) -> tuple[float, float]:
     """Clopper and Pearson's 95 % interval of a share (0–1) of `size` answers; both need not be whole numbers."""
+    from scipy.special import betaincinv  # takes its time to load: not before somebody asks
+
     found = share * size
     low = 0.0 if found <= 0 else float(betaincinv(found, size - found + 1, TAIL))
     high = 1.0 if found >= size else float(betaincinv(found + 1, size - found, 1 - TAIL))
@@ -132,6 +133,8 @@ def weighted_share(
 
 def ratio_interval(y: Floats, w: Floats, patients: Array) -> tuple[float, float, float]:
     """Σ wy / Σ w of values `y` (0–1) with weights `w`, clustered by patient, and its interval; one value or more."""
+    from scipy.special import stdtrit
+
     total = float(w.sum())
     share = float(np.clip(w @ y / total, 0.0, 1.0))
     _, place = np.unique(patients, return_inverse=True)
