@@ -9,7 +9,7 @@ from app import theme
 from app.components.probability_chart import quiet
 
 ROW, FRAME = 19, 70  # pixels: a label, and the axes around them
-LABELS_AXIS = alt.Axis(labelLimit=210, labelOverlap=False, grid=True, ticks=False, domain=False)
+LABELS_AXIS = alt.Axis(labelLimit=210, labelOverlap=False, labelFlush=False, grid=True, ticks=False, domain=False)
 
 
 def dumbbell_chart(labels: pd.DataFrame) -> Any:
@@ -34,7 +34,7 @@ def dumbbell_chart(labels: pd.DataFrame) -> Any:
         "prevalence_before:Q",
         title="share of stays with the label:  ○ as recorded   ● as exported",
         axis=alt.Axis(format="%", tickCount=7),
-        scale=alt.Scale(domainMin=0),
+        scale=alt.Scale(domain=[0, 1.18 * float(frame["edge"].max() or 1.0)], nice=False),
     )
     line = base.mark_rule(color=theme.INK_SOFT, strokeWidth=2).encode(x=x, x2="prevalence_after")
     old = base.mark_point(size=60, fill=theme.PAPER, stroke=theme.INK_SOFT, strokeWidth=2, opacity=1).encode(x=x)

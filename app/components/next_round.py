@@ -118,21 +118,21 @@ def progress_words(now: NextRound) -> str:
     """`Round 3: epoch 12 of 30, about 2 min left`; the stage where no epoch runs."""
     twin = " once more, without the decisions" if now.twin else ""
     if now.stop_asked:
-        return f"Round {now.round_id}: stopping after epoch {now.epoch}"
+        return f"Round {now.round_id}: stopping at the end of this step; {now.epoch} epochs are done"
     if not now.epochs or (not now.epoch and now.stage):
         return f"Round {now.round_id}: {now.stage or 'getting ready'}"
     if now.epoch >= now.epochs:
         return f"Round {now.round_id}{twin}: trained; {now.stage or 'being written'}"
-    left = "" if now.seconds_left is None else f", about {time_words(now.seconds_left)} left"
+    left = "" if now.seconds_left is None else f", {time_words(now.seconds_left)} left"
     return f"Round {now.round_id}{twin}: epoch {now.epoch} of {now.epochs} done{left}"
 
 
 def time_words(seconds: float) -> str:
-    """`75` → ``1 min``; `8000` → ``2 h 13 min``."""
+    """`75` → ``about 1 min``; `8000` → ``about 2 h 13 min``."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60:02d} min"
 
 
 def who_words(now: NextRound) -> str:

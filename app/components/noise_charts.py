@@ -21,7 +21,7 @@ def _labels_axis(names: Sequence[str] | str) -> alt.Y:
         "name:N",
         title=None,
         sort=order,
-        axis=alt.Axis(labelLimit=190, labelOverlap=False, grid=True, ticks=False, domain=False),
+        axis=alt.Axis(labelLimit=190, labelOverlap=False, labelFlush=False, grid=True, ticks=False, domain=False),
     )
 
 
@@ -45,7 +45,7 @@ def rates_chart(labels: pd.DataFrame) -> Any:
                 "kind:N",
                 title=None,
                 scale=alt.Scale(domain=[LOST, ADDED], range=[theme.TEAL, theme.OCHRE]),
-                legend=alt.Legend(orient="top", columns=2),
+                legend=alt.Legend(orient="top", columns=1),
             ),
             shape=alt.Shape("kind:N", title=None, scale=alt.Scale(domain=[LOST, ADDED], range=["circle", "diamond"])),
             tooltip=[
@@ -78,7 +78,7 @@ def harm_chart(rows: pd.DataFrame, order: Sequence[str]) -> Any:
                 "effect:N",
                 title=None,
                 scale=alt.Scale(domain=[WORSE, BETTER], range=[theme.BRICK, theme.TEAL]),
-                legend=alt.Legend(orient="top", columns=2),
+                legend=alt.Legend(orient="top", columns=1),
             ),
             tooltip=[
                 alt.Tooltip("name:N", title="label"),
@@ -133,7 +133,14 @@ def difference_chart(verdicts: Sequence[Verdict]) -> Any:
         ),
         tooltip=["metric:N", *tips],
     )
-    x = alt.X("low:Q", title="difference, with decisions less without", axis=alt.Axis(format="+.3f", tickCount=6))
+    ends = [0.0, *frame["low"], *frame["high"]]
+    room = 0.12 * (max(ends) - min(ends) or 1.0)
+    x = alt.X(
+        "low:Q",
+        title="difference, with decisions less without",
+        axis=alt.Axis(format="+.3f", tickCount=5),
+        scale=alt.Scale(domain=[min(ends) - room, max(ends) + room], nice=False),
+    )
     reach = base.mark_rule(color=theme.TEAL, strokeWidth=3).encode(x=x, x2="high")
     point = base.mark_point(color=theme.TEAL, filled=True, size=90, opacity=1).encode(x="difference:Q")
     zero = alt.Chart(pd.DataFrame({"none": [0]})).mark_rule(color=theme.INK, strokeDash=[4, 3]).encode(x="none:Q")

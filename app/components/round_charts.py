@@ -18,7 +18,7 @@ FLAG_FATES = {
     "flags_came": "newly flagged",
 }
 FATE_COLOURS = (theme.TEAL, "#8fb0ab", "#d9a441", theme.BRICK)
-LABELS_AXIS = alt.Axis(labelLimit=210, labelOverlap=False, grid=True, ticks=False, domain=False)
+LABELS_AXIS = alt.Axis(labelLimit=210, labelOverlap=False, labelFlush=False, grid=True, ticks=False, domain=False)
 
 
 def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) -> Any:
@@ -38,14 +38,14 @@ def curves_chart(frame: pd.DataFrame, columns: Mapping[str, str], title: str) ->
                 "curve:N",
                 title=None,
                 scale=alt.Scale(domain=names, range=list(LINE_COLOURS[:n])),
-                legend=alt.Legend(orient="bottom", columns=2, symbolType="stroke"),
+                legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke"),
             ),
             strokeDash=alt.StrokeDash(
                 "curve:N", title=None, scale=alt.Scale(domain=names, range=list(LINE_DASHES[:n]))
             ),
             tooltip=["epoch:Q", "curve:N", alt.Tooltip("value:Q", format=".4g")],
         )
-        .properties(height=320)
+        .properties(height=400)
     )
     return quiet(chart)
 
@@ -120,13 +120,14 @@ def _bells(histogram: pd.DataFrame, fit: Mapping[str, float]) -> list[alt.Chart]
 
 
 def _cut_lines(cuts: Sequence[Cut]) -> list[alt.Chart]:
-    frame = pd.DataFrame([{"at": cut.at, "words": f"{cut.above} from {cut.at:.2f}"} for cut in cuts])
-    base = alt.Chart(frame).encode(x="at:Q")
-    line = base.mark_rule(color=theme.PLUM, strokeWidth=1.6)
-    words = base.mark_text(align="left", baseline="top", dx=4, color=theme.PLUM, fontWeight=600, fontSize=11).encode(
-        y=alt.value(2), text="words:N"
-    )
-    return [line, words]
+    made = []
+    for place, cut in enumerate(cuts):
+        frame = pd.DataFrame([{"at": cut.at, "words": f"{cut.above} from {cut.at:.2f}"}])
+        base = alt.Chart(frame).encode(x="at:Q")
+        made.append(base.mark_rule(color=theme.PLUM, strokeWidth=1.6))
+        words = base.mark_text(align="left", baseline="top", dx=4, color=theme.PLUM, fontWeight=600, fontSize=12)
+        made.append(words.encode(y=alt.value(2 + 15 * place), text="words:N"))
+    return made
 
 
 def transitions_chart(transitions: pd.DataFrame, before: int, after: int) -> Any:
@@ -188,7 +189,7 @@ def flags_chart(labels: pd.DataFrame) -> Any:
                 "fate:N",
                 title=None,
                 scale=alt.Scale(domain=list(FLAG_FATES.values()), range=list(FATE_COLOURS)),
-                legend=alt.Legend(orient="top", columns=4),
+                legend=alt.Legend(orient="top", columns=2),
             ),
             order=alt.Order("rank:Q"),
             tooltip=[

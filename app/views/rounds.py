@@ -117,7 +117,7 @@ def _partitions(round_file: RoundFile) -> None:
     st.html("<h2>What was set aside</h2>")
     counted = round_file.partition_counts()
     flags = round_file.flag_counts()
-    left, right = st.columns([3, 2], gap="medium")
+    left, right = st.columns([4, 3], gap="medium")
     with left:
         st.html("<h3>Parts of each group</h3>")
         wide = counted.pivot_table(
