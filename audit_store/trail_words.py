@@ -33,10 +33,7 @@ _OPENED = {
     "comment": "downloaded the audit trail with the text of comments",
 }
 _DIGEST_SHOWN = 12
-_HIDDEN = {
-    *("stay_id", "label_key", "round_id", "patient_id"),
-    *("observed", "suggested", "purpose", "stratum", "kind"),
-}
+_HIDDEN = frozenset("stay_id label_key round_id patient_id observed suggested purpose stratum kind act token".split())
 _LONGEST_VALUE = 80
 
 
@@ -208,18 +205,6 @@ def _plainly(event: Event, names: Names) -> str:
     """Tell an event of a kind that nothing here knows: its kind and its values, ids masked."""
     where = _where(event.data, names)
     told = [where] if where else []
-    hidden = (
-        "stay_id",
-        "label_key",
-        "round_id",
-        "patient_id",
-        "observed",
-        "suggested",
-        "purpose",
-        "stratum",
-        "act",
-        "token",
-    )
     for key, value in sorted(event.data.items()):
         if key in _HIDDEN or value is None or isinstance(value, Mapping | list):
             continue
