@@ -33,7 +33,21 @@ _OPENED = {
     "comment": "downloaded the audit trail with the text of comments",
 }
 _DIGEST_SHOWN = 12
-_HIDDEN = frozenset("stay_id label_key round_id patient_id observed suggested purpose stratum kind act token".split())
+_HIDDEN = frozenset(
+    [
+        "stay_id",
+        "label_key",
+        "round_id",
+        "patient_id",
+        "observed",
+        "suggested",
+        "purpose",
+        "stratum",
+        "kind",
+        "act",
+        "token",
+    ]
+)
 _LONGEST_VALUE = 80
 
 
