@@ -167,7 +167,7 @@ def turn_notes(token: str) -> None:
 @session.guarded
 def another_batch() -> None:
     desk = _desk()
-    fresh = desks.open_batch(session.context(), desk.chosen)
+    fresh = desks.open_batch(session.context(), desk.chosen, fresh=True)
     fresh.pause = desk.pause
     fresh.patient_mode = desk.patient_mode
     st.session_state["desk"] = fresh

@@ -7,7 +7,6 @@ import streamlit as st
 from audit_store.panel import PanelItem, PanelResult, PanelValue
 
 DIRECTIONS = {"supports": ("▲", "for"), "against": ("▽", "against"), "neutral": ("", "")}
-NOT_HERE = "not in this data"
 MISSING = ("not recorded for this stay", "not in this data")
 SHOWN_VALUES = 40
 LATE = "some of it after the model's cut-off"
@@ -42,7 +41,8 @@ def item_html(item: PanelItem) -> str:
     line = f'<span class="line"><b class="name">{escape(item.title)}</b> {text}{late}</span>{side}'
     inner = "".join(f"<li>{escape(finding.text)}</li>" for finding in item.findings)
     inner = f"<ul>{inner}</ul>" if inner else ""
-    inner += "".join(f'<p class="soft">{escape(detail)}</p>' for detail in item.details)
+    told = {finding.text for finding in item.findings}
+    inner += "".join(f'<p class="soft">{escape(detail)}</p>' for detail in item.details if detail not in told)
     inner += _values("This stay", item.values, False) + _values("Other visits", item.other_visits, True)
     state = " missing" if missing else ""
     if not inner:

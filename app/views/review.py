@@ -17,7 +17,7 @@ from audit_store.errors import RoundError
 from audit_store.guidelines import Group, Guideline
 from audit_store.people import log_access
 from audit_store.protocol import current_protocol
-from audit_store.queue import Item, QueueFilter, find_item
+from audit_store.queue import Item, find_item
 from audit_store.rounds import Pair
 from audit_store.terms import marks_from
 
@@ -66,7 +66,9 @@ def _head(desk: Desk, header: Header, group: Group | None, guidelines: list[Guid
 
 
 def _closing(desk: Desk) -> None:
-    done = len([sheet for sheet in desk.sheets.values() if sheet.answered])
+    done = sum(
+        desk.sheets[item.token].answered if item.token in desk.sheets else item.state != "open" for item in desk.items
+    )
     if desk.items:
         later = len(desk.items) - done
         words = f"You answered {done} of {len(desk.items)}" + (f" and left {later} for later." if later else ".")
@@ -95,15 +97,13 @@ def _gone(error: RoundError) -> None:
 def _from_address(context: session.Context) -> Desk:
     desk = st.session_state.get("desk")
     if desk is None or desk.round_id != context.round_file.info.round_id:
-        desk = desks.open_batch(context, QueueFilter())
-        st.session_state["desk"] = desk
-        asked = st.query_params.get("pair")
+        asked = st.query_params.pop("pair", None)
         if asked:
-            try:
-                desk.bring(find_item(context.store, context.round_file, asked))
-            except RoundError:
-                st.query_params.clear()
-                raise
+            # a link shows its pair, in the batch that holds it; it draws none
+            desk = desks.desk_for(context, find_item(context.store, context.round_file, asked))
+        else:
+            desk = desks.open_batch(context)
+        st.session_state["desk"] = desk
     return desk
 
 
@@ -116,7 +116,7 @@ def render() -> None:
         _gone(error)
         return
     signed = current_protocol(context.store)
-    desk.blind = signed is None or signed.terms.blind
+    desk.blind = (signed is None or signed.terms.blind) if desk.batch is None else desk.batch.blind
     desk.patient_mode = bool(st.session_state.get("patient_mode", desk.patient_mode))
     desk.gather(context, free=signed is None)
     desk.touch(time.monotonic())

@@ -24,6 +24,8 @@ EPOCHS = 12
 KEYS = [label.key for label in PHENOTYPES]
 MARKUP = "<script>document.title='ran'</script> **bold** $x^2$ <b>b</b> :red[no]"
 
+NO_SERIES = {"p-bare"}
+
 # patient, visits (days), sex, age, the labels recorded at each visit, the labels that are true at each visit
 PATIENTS: list[dict[str, Any]] = [
     {
@@ -198,7 +200,7 @@ def _series(rows: list[dict[str, Any]]) -> pa.Table:
 
     for row in rows:
         patient, v, stay, los = row["patient"], row["visit"], row["stay_id"], row["los"]
-        if patient["key"] == "p-bare":
+        if patient["key"] in NO_SERIES:
             continue
         true = patient["true"][v]
         sick, kidney, sugar = "septicemia" in true, "acute_renal_failure" in true, "diabetes" in str(true)
@@ -221,6 +223,9 @@ def _series(rows: list[dict[str, Any]]) -> pa.Table:
             add(stay, "lactate", labs, _walk(rng, m, 4.1, 1.4, 0.15))
             add(stay, "bilirubin", labs[::2], _walk(rng, len(labs[::2]), 1.0, 2.1, 0.1))
             add(stay, "urine_output", some, _walk(rng, len(some), 22, 60, 5))
+        for channel in patient.get("more", ()):
+            low, high = BY_NAME[channel].plausible
+            add(stay, channel, hours, _walk(rng, n, low + (high - low) / 3, low + (high - low) / 2, (high - low) / 60))
         if "acute_myocardial_infarction" in patient["recorded"][v]:
             add(stay, "troponin_i", labs, np.array([0.02, 0.02, 0.03, 0.02, 0.02, 0.02][:m]))
     columns["category"] = [None] * len(columns["hour"])
@@ -246,7 +251,7 @@ def write_invented_cohort(folder: Path, patients: int = len(PATIENTS)) -> dict[s
         "sex": [r["patient"]["sex"] for r in rows],
         "ethnicity": pa.array([None] * len(rows), pa.string()),
         "split": ["test" if is_test_patient(r["patient"]["key"]) else "train" for r in rows],
-        "has_series": [r["patient"]["key"] != "p-bare" for r in rows],
+        "has_series": [r["patient"]["key"] not in NO_SERIES for r in rows],
         "has_note": [(r["patient"]["key"], r["visit"]) in TEXTS for r in rows],
     }
     notes: list[dict[str, Any]] = [
