@@ -8,9 +8,13 @@ the pair that was on the screen.
 from dataclasses import dataclass, field, replace
 
 from app.session import Context
+from audit_store.batches import Batch, batch_items, batches_for, draw_batch, open_batch_of
 from audit_store.decisions import Decision, Reading, current_answer, new_token
+from audit_store.errors import DecisionError
+from audit_store.protocol import current_protocol
 from audit_store.queue import Item, QueueFilter, next_items
 from audit_store.readers import readers_of
+from audit_store.worklist import held_in
 
 BATCH = 60  # pairs; a reviewer's sitting (review.md draws "batch 37 of 60")
 HELD_SECONDS = 0.7  # the same key again within this is a held key, not a second thought
@@ -45,7 +49,7 @@ class Sheet:
 
 @dataclass
 class Desk:
-    """A batch of items and the place in it."""
+    """A batch of items and the place in it; `batch` is None in the free queue."""
 
     round_id: int
     chosen: QueueFilter
@@ -54,6 +58,7 @@ class Desk:
     pause: bool = True
     patient_mode: bool = False
     blind: bool = True
+    batch: Batch | None = None
     gathered: int | None = None
     whole_notes: bool = False
     sheets: dict[str, Sheet] = field(default_factory=dict)
@@ -203,10 +208,67 @@ def read_sheet(context: Context, item: Item) -> Sheet:
     return sheet
 
 
-def open_batch(context: Context, chosen: QueueFilter) -> Desk:
-    """The next items of the queue for this person."""
-    items = next_items(context.store, context.round_file, context.person, chosen, limit=BATCH)
-    return Desk(context.round_file.info.round_id, chosen, list(items))
+def open_batch(context: Context, chosen: QueueFilter | None = None, *, fresh: bool = False) -> Desk:
+    """The batch that this person reads: under a signed protocol the open one, else the next, drawn now.
+
+    Without a protocol, and for those who only read along, the next items of the free queue.
+
+    Parameters
+    ----------
+    context
+        Who reads which round.
+    chosen
+        The labels to draw of; in the free queue also states and order.
+    fresh
+        Draw the next batch even where one is open, and go back to the open one only when nothing is left to draw.
+    """
+    chosen = chosen or QueueFilter()
+    store, round_file, person = context.store, context.round_file, context.person
+    signed = current_protocol(store)
+    if signed is None or not context.may("decide"):
+        items = next_items(store, round_file, person, chosen, limit=BATCH)
+        return Desk(round_file.info.round_id, chosen, list(items), blind=signed is None or signed.terms.blind)
+    batch = None if fresh else open_batch_of(store, round_file, person)
+    if batch is None:
+        batch = draw_batch(store, person, round_file, labels=chosen.labels)
+    if batch is None and fresh:
+        batch = open_batch_of(store, round_file, person)
+    if batch is None:
+        return Desk(round_file.info.round_id, chosen, [], blind=signed.terms.blind)
+    return _desk_of(context, batch, chosen)
+
+
+def open_named(context: Context, name: str) -> Desk:
+    """One of the person's own batches of this round.
+
+    Raises
+    ------
+    DecisionError
+        When the person has none of that name.
+    """
+    for batch in batches_for(context.store, context.round_file, context.person):
+        if batch.name == name and batch.person == context.person.name:
+            return _desk_of(context, batch, QueueFilter())
+    raise DecisionError("a batch of yours in this round", "another one", "open one from the queue")
+
+
+def desk_for(context: Context, item: Item) -> Desk:
+    """The desk on which to show one item: the person's batch that holds it, else the item alone; draws nothing."""
+    held = held_in(context.store, context.round_file, context.person, item)
+    if held is not None:
+        desk = open_named(context, held)
+        desk.bring(item)
+        return desk
+    signed = current_protocol(context.store)
+    blind = signed is None or signed.terms.blind
+    return Desk(context.round_file.info.round_id, QueueFilter(), [item], blind=blind)
+
+
+def _desk_of(context: Context, batch: Batch, chosen: QueueFilter) -> Desk:
+    """A batch laid out, at the first item without an answer of this person."""
+    items = batch_items(context.store, context.round_file, context.person, batch)
+    first = next((place for place, item in enumerate(items) if item.state == "open"), 0)
+    return Desk(batch.round_id, chosen, items, first, blind=batch.blind, batch=batch)
 
 
 def readings(context: Context, desk: Desk, item: Item, sheet: Sheet, answers: dict[str, str]) -> list[Reading]:
@@ -228,7 +290,8 @@ def readings(context: Context, desk: Desk, item: Item, sheet: Sheet, answers: di
                 active_seconds=round(sheet.seconds, 1),
                 evidence_opened=tuple(sorted(sheet.opened)),
                 guideline_version=context.guidelines[key].version_id,
-                position=desk.items.index(item) + 1,
+                batch=item.batch,
+                position=desk.items.index(item) + 1 if item.position is None else item.position,
                 supersedes=None if before is None else before.id,
             )
         )

@@ -9,7 +9,7 @@ import streamlit as st
 from app import session, theme
 from app.components import tab_session
 from app.frame import guarded, top_bar, trouble
-from app.views import account, adjudication, export, people, queue, review, rounds, sign_in, trail
+from app.views import account, adjudication, export, people, protocol, queue, review, rounds, sign_in, trail
 from audit_store.people import PERMISSIONS, Person
 
 
@@ -29,6 +29,7 @@ SCREENS: dict[str, Screen] = {
     "rounds": Screen("Rounds", rounds.render),
     "export": Screen("Export", export.render),
     "trail": Screen("Trail", trail.render, "read_trail"),
+    "protocol": Screen("Protocol", protocol.render),
     "people": Screen("People", people.render, "manage_people"),
     "account": Screen("Account", account.render),
 }
