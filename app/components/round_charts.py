@@ -7,16 +7,21 @@ import altair as alt
 import pandas as pd
 
 from app import theme
-from app.components.probability_chart import LINE_COLOURS, LINE_DASHES, PARTITION_COLOURS, PARTITIONS, quiet
+from app.components.probability_chart import quiet
 from audit_store.round_scores import Cut
+from audit_store.schema import PARTITIONS
 
 ROW, FRAME = 19, 76  # pixels: a label, and the axes and legend around them
+HEADROOM = 0.25  # of the highest bar, for the words at the cuts
 FLAG_FATES = {
     "flags_left_decided": "settled by readers",
     "flags_left": "no longer suspect",
     "flags_stayed": "still flagged",
     "flags_came": "newly flagged",
 }
+PARTITION_COLOURS = ("#c6d9cf", "#d9a441", "#9c2f1f", "#4a5a63")
+LINE_COLOURS = (theme.TEAL, theme.OCHRE, theme.PLUM, theme.BRICK, theme.INK_SOFT, "#3f6b2a", "#2f5597", "#8a6d3b")
+LINE_DASHES = ([1, 0], [6, 2], [2, 2], [8, 3, 2, 3], [4, 4], [1, 2], [10, 2], [3, 1])
 FATE_COLOURS = (theme.TEAL, "#8fb0ab", "#d9a441", theme.BRICK)
 LABELS_AXIS = alt.Axis(labelLimit=210, labelOverlap=False, labelFlush=False, grid=True, ticks=False, domain=False)
 
@@ -66,6 +71,7 @@ def mixture_chart(
     group was too small or too alike to fit. Each cut is a line with the part above it named beside it.
     """
     names = [name for name in PARTITIONS if (histogram["partition"] == name).any()]
+    top = float(histogram.groupby("low")["n"].sum().max()) * (1 + HEADROOM * bool(cuts))
     bars = (
         alt.Chart(histogram)
         .mark_bar(stroke=theme.CARD, strokeWidth=0.3)
@@ -78,7 +84,7 @@ def mixture_chart(
                 axis=alt.Axis(grid=False, tickCount=6),
             ),
             x2="high",
-            y=alt.Y("n:Q", title="pairs", stack="zero", axis=alt.Axis(tickCount=4)),
+            y=alt.Y("n:Q", title="pairs", stack="zero", axis=alt.Axis(tickCount=4), scale=alt.Scale(domain=[0, top])),
             color=alt.Color(
                 "partition:N",
                 title=None,

@@ -64,8 +64,8 @@ def _write(policy: Policy, formats: tuple[str, ...]) -> None:
     session.say("Written. The files and their manifest are below.")
 
 
-def _what_changes(context: session.Context, policy: Policy, counted: Preview) -> None:
-    """Facts, the picture, the table by label, the first rows."""
+def _what_changes(counted: Preview) -> None:
+    """Facts and the picture."""
     st.html(f"<h2>What would change: {counted.changed:,} of {counted.pairs:,} labels</h2>")
     if not counted.changed:
         st.html('<p class="empty">Nothing yet. Each label stays as recorded until someone decides otherwise.</p>')
@@ -78,6 +78,10 @@ def _what_changes(context: session.Context, policy: Policy, counted: Preview) ->
     st.html("".join(f'<p class="soft">{escape(line)}</p>' for line in lines if line))
     st.html("<h3>How common each label is, as recorded and as exported</h3>")
     chart(dumbbell_chart(counted.labels), dumbbell_words(counted), key="prevalence")
+
+
+def _tables(context: session.Context, policy: Policy, counted: Preview) -> None:
+    """What the picture shows as tables: by label, and the first rows that change."""
     with st.expander("By label, as a table"):
         calibrated = counted.wrong_before is not None
         columns = LABEL_COLUMNS if calibrated else LABEL_COLUMNS[:-2]
@@ -94,9 +98,7 @@ def render() -> None:
     context = session.context()
     info = context.round_file.info
     made = datetime.fromisoformat(str(info.created_at)).strftime("%d %b %Y")
-    heading(
-        "Export", f"Cleaned labels of round {info.round_id}, made {made}. See what changes, then write the files."
-    )
+    heading("Export", f"Cleaned labels of round {info.round_id}, made {made}. See what changes, then write the files.")
     left, right = st.columns([4, 7], gap="large")
     with left:
         with st.container(key="card_policy"):
@@ -119,5 +121,6 @@ def render() -> None:
         st.html(table((Column("basis"), Column("labels", True)), basis_rows(counted), "Labels by basis"))
         st.html(f'<p class="soft">The files call these {escape(", ".join(BASIS))}.</p>')
     with right:
-        _what_changes(context, policy, counted)
+        _what_changes(counted)
+    _tables(context, policy, counted)
     export_files.show(context)
