@@ -33,21 +33,9 @@ _OPENED = {
     "comment": "downloaded the audit trail with the text of comments",
 }
 _DIGEST_SHOWN = 12
-_HIDDEN = frozenset(
-    [
-        "stay_id",
-        "label_key",
-        "round_id",
-        "patient_id",
-        "observed",
-        "suggested",
-        "purpose",
-        "stratum",
-        "kind",
-        "act",
-        "token",
-    ]
-)
+_PLACE = ("stay_id", "label_key", "round_id", "patient_id")
+_TELLING = ("observed", "suggested", "purpose", "stratum", "kind", "act", "token")
+_HIDDEN = frozenset((*_PLACE, *_TELLING))
 _LONGEST_VALUE = 80
 
 

@@ -5,7 +5,7 @@ from html import escape
 
 from app.components.reveal import ANSWER_WORDS, said, verdict
 from audit_store.adjudication import Adjudication, Rationale
-from audit_store.guidelines import Guideline
+from audit_store.guidelines import Group, Guideline
 from audit_store.rounds import Pair
 
 CERTAINTY = {"high": "sure", "low": "not sure"}
@@ -27,10 +27,25 @@ def _how(told: Rationale) -> str:
     return "given after seeing the record and the model" + (f"; before that {words}" if words else "")
 
 
-def reader_html(name: str, rows: Sequence[tuple[Guideline, Rationale]]) -> str:
-    """One reader: the answer to each label, how sure, whether blind, the reason and the comment."""
+def _together(group: Group | None, rows: Sequence[tuple[Guideline, Rationale]]) -> str | None:
+    """The one answer to labels decided together, in the words of its button; None where it was none of them."""
+    given = {guideline.key: told.answer for guideline, told in rows}
+    if group is None or set(given) != set(group.labels) or len({told.certainty for _, told in rows}) > 1:
+        return None
+    if set(given.values()) == {"cannot_tell"}:
+        return ANSWER_WORDS["cannot_tell"]
+    return next((answer.text for answer in group.answers if answer.values == given), None)
+
+
+def reader_html(name: str, rows: Sequence[tuple[Guideline, Rationale]], group: Group | None = None) -> str:
+    """One reader: the answer, how sure, whether blind, the reason and the comment."""
     titled = len(rows) > 1
-    body = "".join(_answer_html(guideline.name, told, titled) for guideline, told in rows)
+    one = _together(group, rows)
+    if one is not None:
+        sure = CERTAINTY.get(rows[0][1].certainty, rows[0][1].certainty)
+        body = f'<p class="said"><b>{escape(one)}</b>, {escape(sure)}</p>'
+    else:
+        body = "".join(_answer_html(guideline.name, told, titled) for guideline, told in rows)
     body += "".join(f'<p class="soft">{escape(how)}</p>' for how in dict.fromkeys(_how(told) for _, told in rows))
     reasons = []
     for guideline, told in rows:
@@ -45,13 +60,15 @@ def reader_html(name: str, rows: Sequence[tuple[Guideline, Rationale]]) -> str:
     return f'<article class="reader"><h3>{escape(name)}</h3>{body}</article>'
 
 
-def rationales_html(guidelines: Sequence[Guideline], told: Mapping[str, Sequence[Rationale]]) -> str:
+def rationales_html(
+    guidelines: Sequence[Guideline], told: Mapping[str, Sequence[Rationale]], group: Group | None = None
+) -> str:
     """All readers side by side, by letter."""
     letters = sorted({row.reader for rows in told.values() for row in rows})
     cards = []
     for letter in letters:
         mine = [(g, row) for g in guidelines for row in told.get(g.key, ()) if row.reader == letter]
-        cards.append(reader_html(letter, mine))
+        cards.append(reader_html(letter, mine, group))
     return (
         '<section class="rationales"><h2 class="pane">What the readers said</h2>'
         f'<div class="readers">{"".join(cards)}</div></section>'

@@ -206,7 +206,7 @@ def _case(context: session.Context, bench: Bench, item: Item) -> None:
     _head(bench, item, made)
     left, right = st.columns([5, 8], gap="small")
     with left, st.container(key="left_pane"):
-        st.html(rationales.rationales_html(made.guidelines, sheet.said))
+        st.html(rationales.rationales_html(made.guidelines, sheet.said, made.group))
         if pairs:
             panes.why_pane(context, item, pairs, evidence, withheld)
         strips = [

@@ -179,6 +179,8 @@ def test_labels_decided_together_are_one_question_and_both_rows(place: Invented,
         record_together(place.store, readers[name], made, new_token())
     app = started()
     assert not app.exception
+    words = [choice.label for choice in app.button if str(choice.key).startswith("answer_")]
+    assert all(f"<b>{word}</b>, sure" in said(app) for word in words[:2])
     app.button(key="answer_first").click().run()
     states = [pair_state(place.store, stay, key) for key in keys]
     assert [state.state for state in states] == ["adjudicated", "adjudicated"]
