@@ -9,7 +9,7 @@ import streamlit as st
 from app import session, theme
 from app.components import tab_session
 from app.frame import guarded, top_bar, trouble
-from app.views import account, adjudication, export, people, protocol, queue, review, rounds, sign_in, trail
+from app.views import account, adjudication, export, people, protocol, quality, queue, review, rounds, sign_in, trail
 from audit_store.people import PERMISSIONS, Person
 
 
@@ -27,6 +27,7 @@ SCREENS: dict[str, Screen] = {
     "review": Screen("Review", review.render),
     "adjudication": Screen("Adjudication", adjudication.render, "adjudicate"),
     "rounds": Screen("Rounds", rounds.render),
+    "quality": Screen("Quality", quality.render, "view"),
     "export": Screen("Export", export.render),
     "trail": Screen("Trail", trail.render, "read_trail"),
     "protocol": Screen("Protocol", protocol.render),

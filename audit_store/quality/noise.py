@@ -116,17 +116,26 @@ def noise_by_label(audit: Audit) -> list[Noise]:
     rows = []
     frame = audit.frame.drop_duplicates("label_key")
     for direction in DIRECTIONS:
-        kinds = audit.frame["persistence"].astype(str)
-        whole = {kind: _of(audit, kinds == kind, direction, f"{kind} labels") for kind in dict.fromkeys(kinds)}
+        whole = {pool.name: pool for pool in noise_by_persistence(audit) if pool.direction == direction}
         every = noise_overall(audit, direction)
         for key, name, kind in zip(frame["label_key"], frame["name"], frame["persistence"], strict=True):
             own = replace(_of(audit, audit.frame["label_key"] == key, direction, str(name)), label_key=str(key))
             if not own.recorded.told and own.pairs:
-                pool = next((one for one in (whole[str(kind)], every) if one.recorded.told), None)
+                pool = next((one for one in (whole[f"{kind} labels"], every) if one.recorded.told), None)
                 if pool is not None:
                     own = replace(own, recorded=pool.recorded, handed_out=pool.handed_out, pooled=pool.name)
             rows.append(own)
     return rows
+
+
+def noise_by_persistence(audit: Audit) -> list[Noise]:
+    """Noise of both kinds over the labels of each persistence."""
+    kinds = audit.frame["persistence"].astype(str)
+    return [
+        _of(audit, kinds == kind, direction, f"{kind} labels")
+        for direction in DIRECTIONS
+        for kind in dict.fromkeys(kinds)
+    ]
 
 
 def noise_overall(audit: Audit, direction: str) -> Noise:

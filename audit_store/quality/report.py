@@ -6,7 +6,15 @@ from audit_store.database import Store
 from audit_store.quality.bias import Bias, bias_of
 from audit_store.quality.calibration import Bin, calibration_of
 from audit_store.quality.groups import Group, groups_of
-from audit_store.quality.noise import DIRECTIONS, Audit, Noise, audit_of, noise_by_label, noise_overall
+from audit_store.quality.noise import (
+    DIRECTIONS,
+    Audit,
+    Noise,
+    audit_of,
+    noise_by_label,
+    noise_by_persistence,
+    noise_overall,
+)
 from audit_store.quality.pace import Pace, own_pace, pace_by_label, pace_by_purpose, pace_of
 from audit_store.quality.pairs_of_readers import Agreement, agreement_of
 from audit_store.quality.readings import Readings, readings
@@ -27,8 +35,8 @@ class Quality:
         First answers, pairs they were given on, people who gave them, and how many were not blind.
     audited, audit_not_blind, audit_unsure
         Pairs of the random audit that count, that were left out, and that nobody could tell.
-    noise, overall
-        Noise per label and kind; over all labels, by kind (missing, wrong).
+    noise, pools, overall
+        Noise per label and kind; over the labels of each persistence; over all labels, by kind (missing, wrong).
     agreement, bias
         As their classes say.
     calibration
@@ -48,6 +56,7 @@ class Quality:
     audit_not_blind: int
     audit_unsure: int
     noise: list[Noise]
+    pools: list[Noise]
     overall: dict[str, Noise]
     agreement: Agreement
     bias: Bias
@@ -112,6 +121,7 @@ def _quality(store: Store, round_file: RoundFile, known: Readings, audit: Audit)
         audit_not_blind=audit.not_blind,
         audit_unsure=int(audit.rows["truth"].isna().sum()),
         noise=noise_by_label(audit),
+        pools=noise_by_persistence(audit),
         overall={direction: noise_overall(audit, direction) for direction in DIRECTIONS},
         agreement=agreement_of(known),
         bias=bias_of(known),
