@@ -6,7 +6,7 @@ from html import escape
 import pandas as pd
 import streamlit as st
 
-from app.components import notes_view, reveal, series_chart
+from app.components import notes_view, reveal, series_chart, visit_axis
 from app.prepare import Prepared, best_passages
 from app.session import Context
 from audit_store.chart import Chart, LabelInfo, Visit
@@ -56,7 +56,7 @@ def lay_out_series(
     visits: Sequence[Visit],
     guidelines: Sequence[Guideline],
     chosen: Sequence[str],
-    window: str = series_chart.WHOLE,
+    window: str = visit_axis.WHOLE,
 ) -> series_chart.Drawing | None:
     """Lay out the chosen channels of some visits; what the question needs and nobody measured is named."""
     stays = [visit.stay_id for visit in visits]
@@ -84,7 +84,7 @@ def lay_out_ahead(chart: Chart, item: Item, made: Prepared, together: bool = Fal
     scope = scope_at_first(made.guidelines, made.visits, together)
     visits = made.visits if scope == ALL_VISITS else tuple(v for v in made.visits if v.is_this)
     chosen, _ = first_channels(chart, [visit.stay_id for visit in visits], made.guidelines)
-    key = ("series", scope, tuple(chosen), series_chart.WHOLE)
+    key = ("series", scope, tuple(chosen), visit_axis.WHOLE)
     made.once(key, lambda: lay_out_series(chart, item.stay_id, visits, made.guidelines, chosen))
 
 
@@ -130,17 +130,17 @@ def series_pane(
             )
         shown = visits if scope == ALL_VISITS else tuple(v for v in visits if v.is_this)
         default, every = first_channels(chart, [visit.stay_id for visit in shown], guidelines)
-        window = series_chart.WHOLE
+        window = visit_axis.WHOLE
         if every and len(shown) == 1 and shown[0].los_hours > SHORT_STAY:
             window = str(
                 st.segmented_control(
                     "Hours",
-                    series_chart.WINDOWS,
-                    default=series_chart.WHOLE,
+                    visit_axis.WINDOWS,
+                    default=visit_axis.WHOLE,
                     required=True,
                     key=f"hours_{anchor}",
                     label_visibility="collapsed",
-                    format_func=lambda name: "whole stay" if name == series_chart.WHOLE else name,
+                    format_func=lambda name: "whole stay" if name == visit_axis.WHOLE else name,
                 )
             )
         with st.popover("Channels", icon=":material/stacked_line_chart:", key="channels"):

@@ -2,7 +2,6 @@
 
 import itertools
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from audit_store.chart import series as series_view
 from audit_store.chart.files import TABLES, PrunedTable, read_manifest
+from audit_store.chart.kept import Kept
 from audit_store.chart.patient import read_patient
 from audit_store.chart.records import (
     ChannelInfo,
@@ -26,6 +26,7 @@ from audit_store.chart.records import (
     Track,
     Visit,
     channels_of,
+    gap_between,
     labels_of,
     masked,
 )
@@ -66,12 +67,11 @@ class Chart:
         patients = stays["patient_id"].to_numpy()[order]
         starts = np.concatenate([[0], np.flatnonzero(np.diff(patients)) + 1, [len(patients)]])
         self._rows_of = {int(patients[a]): order[a:b] for a, b in itertools.pairwise(starts) if b > a}
-        self._kept: OrderedDict[int, PatientRecord] = OrderedDict()
-        self._visits: OrderedDict[int, tuple[Visit, ...]] = OrderedDict()
-        self._stay_rows: OrderedDict[int, list[dict[str, Any]]] = OrderedDict()
+        self._kept: Kept[int, PatientRecord] = Kept(_PATIENTS_KEPT)
+        self._visits: Kept[int, tuple[Visit, ...]] = Kept(_PATIENTS_KEPT)
+        self._stay_rows: Kept[int, list[dict[str, Any]]] = Kept(_PATIENTS_KEPT)
         self._known: tuple[frozenset[str], tuple[tuple[str, str], ...]] | None = None
         self._memo: dict[str, bool] = {}
-        self._lock = threading.Lock()
         self._learning = threading.Lock()
 
     @classmethod
@@ -181,14 +181,7 @@ class Chart:
 
     def visits(self, stay_id: int) -> tuple[Visit, ...]:
         """Return the stays of this stay's patient, in order of `visit`."""
-        kept = self._visits.get(stay_id)
-        if kept is None:
-            kept = self._read_visits(stay_id)
-            with self._lock:
-                self._visits[stay_id] = kept
-                while len(self._visits) > _PATIENTS_KEPT:
-                    self._visits.popitem(last=False)
-        return kept
+        return self._visits.get(stay_id, lambda: self._read_visits(stay_id))
 
     def _read_visits(self, stay_id: int) -> tuple[Visit, ...]:
         rows = self._stays_of(stay_id)
@@ -215,7 +208,7 @@ class Chart:
                     str(row["visit_order"]),
                     start,
                     float(row["los_hours"]),
-                    _gap(out[-1] if out else None, group, start, known),
+                    gap_between(out[-1] if out else None, group, start, known),
                 )
             )
         return tuple(out)
@@ -297,17 +290,7 @@ class Chart:
     def record(self, stay_id: int) -> PatientRecord:
         """Everything on this stay's patient, from memory or read once."""
         patient = self._patient_of(stay_id)
-        with self._lock:
-            kept = self._kept.get(patient)
-            if kept is not None:
-                self._kept.move_to_end(patient)
-                return kept
-        record = self._read(patient)
-        with self._lock:
-            self._kept[patient] = record
-            while len(self._kept) > _PATIENTS_KEPT:
-                self._kept.popitem(last=False)
-        return record
+        return self._kept.get(patient, lambda: self._read(patient))
 
     def _row_of(self, stay_id: int) -> int:
         if stay_id not in self._row:
@@ -321,14 +304,7 @@ class Chart:
 
     def _stays_of(self, stay_id: int) -> list[dict[str, Any]]:
         patient = self._patient_of(stay_id)
-        kept = self._stay_rows.get(patient)
-        if kept is None:
-            kept = self._stays.take(self._rows_of[patient]).to_pylist()
-            with self._lock:
-                self._stay_rows[patient] = kept
-                while len(self._stay_rows) > _PATIENTS_KEPT:
-                    self._stay_rows.popitem(last=False)
-        return kept
+        return self._stay_rows.get(patient, lambda: self._stays.take(self._rows_of[patient]).to_pylist())
 
     def _order_words(self, stay_id: int) -> str:
         if self.order_known(stay_id):
@@ -364,16 +340,3 @@ class Chart:
     def _read(self, patient: int) -> PatientRecord:
         stay_ids = tuple(int(stay) for stay in self._stays["stay_id"].take(self._rows_of[patient]).to_pylist())
         return read_patient(self._tables, stay_ids, self.cutoff_hours, str(self.manifest["primary_source"]))
-
-
-def _gap(before: Visit | None, group: int, start: float | None, known: bool) -> str:
-    if before is None:
-        return ""
-    if before.hospital_group == group:
-        return "same hospital stay"
-    if not known:
-        return "order unknown"
-    if start is None or before.axis_start is None:
-        return "interval not known"
-    days = (start - before.axis_start - before.los_hours) / _DAY
-    return "same day" if days < 1 else f"{days:,.0f} days later"

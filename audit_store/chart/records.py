@@ -175,6 +175,20 @@ def masked(stay_id: int) -> str:
     return f"··{abs(stay_id) % 10_000:04d}"
 
 
+def gap_between(before: Visit | None, group: int, start: float | None, known: bool) -> str:
+    """Tell what lies between two visits: nothing for the first, one hospital stay, days, or that it is not known."""
+    if before is None:
+        return ""
+    if before.hospital_group == group:
+        return "same hospital stay"
+    if not known:
+        return "order unknown"
+    if start is None or before.axis_start is None:
+        return "interval not known"
+    days = (start - before.axis_start - before.los_hours) / 24.0
+    return "same day" if days < 1 else f"{days:,.0f} days later"
+
+
 def labels_of(manifest: dict[str, Any]) -> dict[str, LabelInfo]:
     """Labels of a manifest by key, in `label_id` order."""
     entries = enumerate(manifest["labels"])

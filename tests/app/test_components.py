@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.components import keys, notes_view, series_chart, strip
+from app.components import keys, notes_view, series_chart, strip, visit_axis
 from audit_store.chart import Chart, Note
 from audit_store.guidelines import load
 from audit_store.terms import Segment, find_terms, segments
@@ -79,14 +79,14 @@ def test_the_strip_asks_at_this_visit_and_says_not_coded_where_nothing_was(chart
 def spec_of(chart: Chart, stays: list[int], channels: list[str]) -> dict[str, Any] | None:
     visits = [v for v in chart.visits(STAY) if v.stay_id in stays]
     frame = chart.series(stays, channels)
-    places = series_chart.lay_out(visits, frame)
+    places = visit_axis.lay_out(visits, frame)
     return series_chart.series_spec(series_chart.prepare(frame, places), places, channels, chart.cutoff_hours)
 
 
 def test_a_chart_draws_each_measured_point_where_it_was_measured_and_no_other(chart: Chart) -> None:
     stays = [visit.stay_id for visit in chart.visits(STAY)]
     frame = chart.series(stays, ["map"])
-    places = series_chart.lay_out(chart.visits(STAY), frame)
+    places = visit_axis.lay_out(chart.visits(STAY), frame)
     drawn = series_chart.prepare(frame, places)
     assert len(drawn) == len(frame)
     left = {place.stay_id: place.left for place in places}
@@ -97,7 +97,7 @@ def test_a_chart_draws_each_measured_point_where_it_was_measured_and_no_other(ch
 
 def test_visits_never_overlap_on_the_axis(chart: Chart) -> None:
     visits = chart.visits(STAY)
-    places = series_chart.lay_out(visits, chart.series([v.stay_id for v in visits], ["map"]))
+    places = visit_axis.lay_out(visits, chart.series([v.stay_id for v in visits], ["map"]))
     for before, after in itertools.pairwise(places):
         assert before.left + before.length < after.left
 
@@ -136,7 +136,7 @@ def test_points_outside_the_normal_range_differ_in_shape_not_only_in_colour() ->
             "category": [None] * 3,
         }
     )
-    drawn = series_chart.prepare(frame, [series_chart.Place(1, "v1", 0.0, 3.0, True)])
+    drawn = series_chart.prepare(frame, [visit_axis.Place(1, "v1", 0.0, 3.0, True)])
     assert drawn["standing"].tolist() == ["low", "within", "high"]
 
 

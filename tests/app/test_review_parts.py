@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import prepare
-from app.components import keys, notes_view, patient_list, reveal, series_chart, strip
+from app.components import keys, notes_view, patient_list, reveal, strip, visit_axis
 from app.desk import Desk, Sheet
 from app.prepare import Shelf
 from audit_store.chart import LabelInfo, Note, Visit
@@ -26,10 +26,10 @@ from audit_store.queue import Item, QueueFilter
 from tests.app.invented import MARKUP
 
 
-def places(lengths: list[float], asked: int) -> list[series_chart.Place]:
+def places(lengths: list[float], asked: int) -> list[visit_axis.Place]:
     out, left = [], 0.0
     for i, length in enumerate(lengths):
-        out.append(series_chart.Place(i, f"v{i + 1}", left, length, i == asked))
+        out.append(visit_axis.Place(i, f"v{i + 1}", left, length, i == asked))
         left += length + 0.05 * sum(lengths)
     return out
 
@@ -39,12 +39,12 @@ def places(lengths: list[float], asked: int) -> list[series_chart.Place]:
 def test_visit_titles_never_overlap_and_the_asked_one_is_always_told(lengths: list[float], data: st.DataObject) -> None:
     asked = data.draw(st.integers(0, len(lengths) - 1))
     made = places(lengths, asked)
-    titles = series_chart.visit_titles(made)
+    titles = visit_axis.visit_titles(made)
     total = made[-1].left + made[-1].length
     spans = [
         (
-            p.left / total * series_chart.NARROWEST,
-            p.left / total * series_chart.NARROWEST + series_chart.LETTER * len(t),
+            p.left / total * visit_axis.NARROWEST,
+            p.left / total * visit_axis.NARROWEST + visit_axis.LETTER * len(t),
         )
         for p, t in zip(made, titles, strict=True)
         if t
@@ -55,12 +55,12 @@ def test_visit_titles_never_overlap_and_the_asked_one_is_always_told(lengths: li
 
 def test_the_hours_of_one_long_visit_can_be_chosen_and_those_of_several_or_a_short_one_are_all() -> None:
     long, short = places([200.0], 0), places([20.0], 0)
-    assert series_chart.window_of(long, series_chart.WHOLE) == (0.0, 200.0)
-    assert series_chart.window_of(long, series_chart.FIRST) == (0.0, 24.0)
-    assert series_chart.window_of(long, series_chart.LAST) == (176.0, 200.0)
-    assert series_chart.window_of(short, series_chart.LAST) == (0.0, 20.0)
+    assert visit_axis.window_of(long, visit_axis.WHOLE) == (0.0, 200.0)
+    assert visit_axis.window_of(long, visit_axis.FIRST) == (0.0, 24.0)
+    assert visit_axis.window_of(long, visit_axis.LAST) == (176.0, 200.0)
+    assert visit_axis.window_of(short, visit_axis.LAST) == (0.0, 20.0)
     two = places([100.0, 100.0], 1)
-    assert series_chart.window_of(two, series_chart.LAST) == (0.0, two[1].left + 100.0)
+    assert visit_axis.window_of(two, visit_axis.LAST) == (0.0, two[1].left + 100.0)
 
 
 @settings(max_examples=80, deadline=None)
