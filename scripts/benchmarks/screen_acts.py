@@ -1,6 +1,7 @@
 """What a person does at the screens, one act at a time: press, answer, hold a key, filter, ask for a long series."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -103,7 +104,7 @@ def change_filters(page: "Page", times: int) -> Iterator[tuple[str, Callable[[],
                 )
             )
         for place in range(page.locator(rows).count()):
-            kinds.append(("choices", lambda at=place: _switch(page, rows, at)))
+            kinds.append(("choices", partial(_switch, page, rows, place)))
         if not kinds:
             raise RunError("a queue page with filters", "none", "see the page")
         yield kinds[turn % len(kinds)]
@@ -162,6 +163,7 @@ def _all_channels(page: "Page") -> Told:
     control.wait_for(timeout=LIMIT_MS)
     field = control.locator("input").first
     tags = control.locator("[data-tag]")
+    tags.first.wait_for(timeout=LIMIT_MS)
     while (now := tags.count()) >= MANY_CHANNELS:
         field.click()
         page.keyboard.press("Backspace")

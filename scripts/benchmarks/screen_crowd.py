@@ -40,15 +40,13 @@ class Tab:
             return self.take(self.cached[message.ref_hash])
         if message.metadata.cacheable and message.hash:
             self.cached[message.hash] = message
-        if kind == "messages":
-            return max(map(self.take, message.messages.messages), default=False)
         if kind == "new_session":
             self.page = message.new_session.page_script_hash
         elif kind == "page_info_changed":
             self.query = message.page_info_changed.query_string
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
             element = message.delta.new_element
-            self._note(getattr(element, element.WhichOneof("type")))
+            self._note(getattr(element, str(element.WhichOneof("type")), None))
         return kind == "script_finished" and message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN
 
     def _note(self, widget: Any) -> None:
@@ -68,7 +66,7 @@ class Tab:
         state.cached_message_hashes.extend(self.cached)
         state.widget_states.widgets.extend(self.values.values())
         state.widget_states.widgets.extend(WidgetState(id=name, trigger_value=True) for name in triggered)
-        return message.SerializeToString()
+        return bytes(message.SerializeToString())
 
 
 @dataclass(frozen=True)
