@@ -13,7 +13,7 @@ from audit_store.protocol import Protocol
 from audit_store.roles import PERMISSIONS
 from audit_store.worklist import sees_purpose
 
-SHOWN = 4  # batches with a button of their own
+SHOWN = 3  # other batches of one's own with a button
 NOBODY = ""  # no reader's name
 KINDS = {
     "mixed": "mixed: flags with all the rest woven in",
@@ -69,26 +69,17 @@ def mine(
     known = batches_for(context.store, context.round_file, context.person)
     own = [batch for batch in known if batch.person == context.person.name]
     free = [batch for batch in known if batch.person is None]
-    others = [batch for batch in own if at_hand is None or batch.name != at_hand.name]
-    unfinished = [batch for batch in others if batch.answered < batch.size]
-    if unfinished or free:
-        with st.container(key="card_batches"):
-            _rows("Your other batches", unfinished, "Open", "open_batch", open_one)
-            _rows("Batches that nobody has taken", free, "Take", "take", _take)
+    others = [b for b in own if b.answered < b.size and (at_hand is None or b.name != at_hand.name)]
+    if others or free:
+        with st.container(key="more_batches", horizontal=True, vertical_alignment="center", gap="small"):
+            for number, batch in enumerate(others[:SHOWN], start=1):
+                words = f"Open another of yours: {batch.answered} of {batch.size} answered"
+                st.button(words, key=f"open_batch_{number}", on_click=open_one, args=(batch.name,))
+            if free:
+                many = "A batch waits" if len(free) == 1 else f"{len(free)} batches wait"
+                st.html(f'<span class="soft">{many} for a reader.</span>')
+                st.button(f"Take one of {free[0].size} pairs", key="take", on_click=_take, args=(free[0].name,))
     return {batch.name: f"{number}: {_words(batch)}" for number, batch in enumerate(own, start=1)}
-
-
-def _rows(title: str, batches: Sequence[Batch], words: str, key: str, act: Callable[[str], None]) -> None:
-    if not batches:
-        return
-    st.html(f'<h2 class="small">{title}</h2>')
-    for number, batch in enumerate(batches[:SHOWN]):
-        with st.container(horizontal=True, vertical_alignment="center"):
-            done = f", {batch.answered} answered" if batch.answered else ""
-            st.html(f'<span class="line">{_words(batch)}{done}</span>')
-            st.button(f"{words} {batch.size} pairs", key=f"{key}_{number}", on_click=act, args=(batch.name,))
-    if len(batches) > SHOWN:
-        st.html(f'<p class="soft">and {len(batches) - SHOWN} more after these</p>')
 
 
 def all_batches(context: session.Context, protocol: Protocol | None, names: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 """The list of pairs on the queue page, with its filters: twelve at a time, each row a link by a random token."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from app import session
-from app.components.page import Column, Markup, table
+from app.components.page import Column, table
 from app.components.pair_links import link
 from audit_store.chart import masked
 from audit_store.protocol import Protocol
@@ -140,16 +140,11 @@ def _table(context: session.Context, found: Worklist, *, linked: bool) -> str:
     columns = [Column("Stay"), Column("Visit", number=True), Column("Question"), Column("State"), *extra.values()]
     body = []
     for row in rows:
-        words = _question(context, row)
+        words = question_words(context, row["label_keys"])
         cells: list[object] = [masked(int(row["stay_id"])), int(row["visit"])]
         cells += [link(row["token"], words) if linked else words, _state(row)]
         body.append(cells + [_cell(context, name, row) for name in extra])
     return table(columns, body, "Pairs")
-
-
-def _question(context: session.Context, row: Mapping[Hashable, Any]) -> str:
-    names, group = row["label_names"], row["label_group"]
-    return str(names[0] if len(names) == 1 or group is None else context.guidelines.groups[group].name)
 
 
 def _state(row: Mapping[Hashable, Any]) -> str:
@@ -169,14 +164,23 @@ def _cell(context: session.Context, name: str, row: Mapping[Hashable, Any]) -> o
     if name == "answers":
         said_by = (part.split(":", 1) for part in str(value).split(";"))
         return "; ".join(f"{who}: {ANSWERS[answer]}" for who, answer in said_by)
-    said = dict(part.split(":", 1) for part in str(value).split(";"))
-    if len(said) == 1 and len(row["label_keys"]) == 1:
-        return ANSWERS[next(iter(said.values()))]
+    return answer_words(context, dict(part.split(":", 1) for part in str(value).split(";")))
+
+
+def question_words(context: session.Context, label_keys: Sequence[str]) -> str:
+    """The label's name, or that of the labels that are decided together."""
+    group = context.guidelines.group_of(label_keys[0]) if len(label_keys) > 1 else None
+    return context.round_file.label_names.get(label_keys[0], label_keys[0]) if group is None else group.name
+
+
+def answer_words(context: session.Context, said: Mapping[str, str]) -> str:
+    """An answer in words; of labels decided together the one that is present, or that neither is."""
+    if len(said) == 1 or len(set(said.values())) == 1:
+        answer = next(iter(said.values()))
+        return "neither" if len(said) > 1 and answer == "absent" else ANSWERS[answer]
     names = context.round_file.label_names
     present = [names.get(key, key) for key, answer in said.items() if answer == "present"]
-    if set(said.values()) == {"cannot_tell"}:
-        return ANSWERS["cannot_tell"]
-    return Markup(escape(", ".join(present)) or "neither")
+    return ", ".join(present) if present else "; ".join(f"{names.get(k, k)}: {ANSWERS[a]}" for k, a in said.items())
 
 
 def _paging(total: int, offset: int) -> None:

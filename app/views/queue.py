@@ -135,15 +135,13 @@ def _last_acts(context: session.Context) -> None:
     if acts.empty:
         st.html('<p class="empty">Your last ten answers will stand here, each with a way to take it back.</p>')
         return
-    names = context.round_file.label_names
     with st.container(key="acts"):
         for act_id, rows in acts.groupby("act", sort=False):
             row = rows.iloc[0]
             taken = bool(rows["taken_back"].all())
-            said = " · ".join(
-                f"{escape(names.get(str(key), str(key)))}: <b>{pair_list.ANSWERS[str(answer)]}</b>"
-                for key, answer in zip(rows["label_key"], rows["answer"], strict=True)
-            )
+            answers = dict(zip(rows["label_key"].astype(str), rows["answer"].astype(str), strict=True))
+            name = escape(pair_list.question_words(context, list(answers)))
+            said = f"{name}: <b>{escape(pair_list.answer_words(context, answers))}</b>"
             kind = " gone" if taken else ""
             with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
                 after = " taken back" if taken else ""

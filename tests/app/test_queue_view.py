@@ -166,8 +166,8 @@ def test_a_steward_draws_a_batch_for_a_reader_and_one_that_anybody_takes(make: C
     made = list_batches(place.store, open_round(place.store.workspace))
     assert made["size"].tolist() == [2, 2]
     assert made["person"].iloc[0] == "ben"
-    assert "Batches that nobody has taken" in words(app)
-    app.button(key="take_0").click().run()
+    assert "A batch waits for a reader" in words(app)
+    app.button(key="take").click().run()
     assert NAME in list_batches(place.store, open_round(place.store.workspace))["person"].tolist()
 
 
