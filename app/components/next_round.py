@@ -119,8 +119,8 @@ def progress_words(now: NextRound) -> str:
     twin = " once more, without the decisions" if now.twin else ""
     if now.stop_asked:
         return f"Round {now.round_id}: stopping at the end of this step; {now.epoch} epochs are done"
-    if not now.epochs or (not now.epoch and now.stage):
-        return f"Round {now.round_id}: {now.stage or 'getting ready'}"
+    if not now.epoch:
+        return f"Round {now.round_id}{twin}: {now.stage or 'getting ready'}"
     if now.epoch >= now.epochs:
         return f"Round {now.round_id}{twin}: trained; {now.stage or 'being written'}"
     left = "" if now.seconds_left is None else f", {time_words(now.seconds_left)} left"
