@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, DateTime, Table, delete, select
 
 from audit_store import tables
+from audit_store.assignments import expanded, handed_over
 from audit_store.comments import comment_digest
 from audit_store.database import GENESIS, Store, read_head_file
 from audit_store.errors import ChainError
@@ -93,6 +94,10 @@ def _walk_chain(connection: Connection) -> tuple[Finding | None, dict[str, dict[
             events[event.kind][event.seq] = event
         elif event.kind == "person":
             people[str(event.data["name"])] = event
+        if event.kind == "batch":
+            events["assignment"].update((row.seq, row) for row in expanded(event))
+        elif event.kind == "handover":
+            handed_over(event, events["assignment"])
         previous, expected = str(row.hash), expected + 1
     return None, events, people
 

@@ -30,18 +30,21 @@ from audit_store.answers import (
     standing_of,
     taken_back,
 )
+from audit_store.assignments import given_to
 from audit_store.comments import checked, keep, redact
 from audit_store.database import Store
 from audit_store.errors import DecisionError
 from audit_store.fileio import canonical_json
 from audit_store.ledger import append, projected
 from audit_store.people import Person, require_now
+from audit_store.protocol import current_in
 from audit_store.rounds import open_round
 from audit_store.states import STATES
 from audit_store.tables import ANSWERS, CERTAINTIES
 
 UNDO_DEPTH = 10
 LONGEST_TOKEN = 80
+_TERMS = ("protocol_hash", "batch", "position", "purpose", "stratum", "inclusion_probability")
 
 __all__ = [
     "ANSWERS",
@@ -101,7 +104,9 @@ def record_together(store: Store, person: Person, readings: Sequence[Reading], t
     """Record the answers of one act, such as labels decided together: all of them or none.
 
     As `record`; the readings are of one stay and of different labels. In a group of labels decided together, one at
-    most is present.
+    most is present. Batch, position, purpose, stratum, inclusion probability and protocol are those under which the
+    store gave the pair to this reader, whatever the readings say; a pair that was given to nobody is read under the
+    protocol in force, if one is signed.
     """
     _check_act(readings, token)
     for reading in readings:
@@ -160,6 +165,7 @@ def _append_reading(
         raise DecisionError("a pair not yet answered by you", "one that is", "change that answer, or undo it")
     if earlier:
         reading = replace(reading, blinded=False, saw_suggestion=True)
+    reading = _under_terms(connection, person, reading)
     values = {f.name: getattr(reading, f.name) for f in fields(Reading)}
     values["evidence_opened"] = canonical_json(list(reading.evidence_opened))
     text = checked(values.pop("comment"))
@@ -174,6 +180,20 @@ def _append_reading(
         token=f"{act}|{reading.label_key}" if several else act,
     )
     return _append(connection, person, values)
+
+
+def _under_terms(connection: Connection, person: Person, reading: Reading) -> Reading:
+    """Put in under what terms the pair was given to the reader; nothing of it is taken from the screen."""
+    given = given_to(connection, person.name, reading.round_id, reading.stay_id, reading.label_key)
+    if given is not None:
+        terms = {name: given[name] for name in _TERMS}
+        blind = bool(given["blind"])
+    else:
+        signed = current_in(connection)
+        terms = dict.fromkeys(_TERMS)
+        terms.update(purpose="flag", position=reading.position, protocol_hash=None if signed is None else signed.hash)
+        blind = signed is None or signed.terms.blind
+    return replace(reading, **terms, blinded=reading.blinded and blind)
 
 
 def _append(connection: Connection, person: Person, values: dict[str, Any]) -> Decision:

@@ -81,7 +81,10 @@ class QueueFilter:
 
 @dataclass(frozen=True)
 class Item:
-    """One question for a reader: a stay and a label, or the labels that are decided together."""
+    """One question for a reader: a stay and a label, or the labels that are decided together.
+
+    `batch` and `position` (from 1) where it was drawn in one.
+    """
 
     token: str
     stay_id: int
@@ -90,6 +93,8 @@ class Item:
     label_keys: tuple[str, ...]
     label_group: str | None
     state: str
+    batch: str | None = None
+    position: int | None = None
 
 
 def _values(round_file: RoundFile, person: Person, chosen: QueueFilter, mine: bool) -> dict[str, Any]:
