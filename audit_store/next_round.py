@@ -40,6 +40,7 @@ __all__ = [
 LOCK, LOG, TRAINER_LOCK = ".next-round.lock", ".next-round.log", ".training.lock"
 TRAINER = "scripts.cli"
 HASHING_ENCODER = "tfidf"
+NICENESS = "5"
 TRIES, TRY_SECONDS = 10, 0.02
 
 
@@ -166,7 +167,7 @@ def _launch(
     own = [sys.executable, "-m", TRAINER, "train", "--workspace", str(workspace.root)]
     words = list(command) if command is not None else [*own, *train_arguments(workspace, did_it_help=did_it_help)]
     nice = shutil.which("nice")
-    words = [*([nice, "-n", "10"] if nice else []), *words]  # reviewing comes first
+    words = [*([nice, "-n", NICENESS] if nice else []), *words]  # reviewing comes first
     log = os.open(workspace.runs / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
     try:
         os.fchmod(log, FILE_MODE)
