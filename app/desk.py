@@ -18,6 +18,7 @@ from audit_store.worklist import held_in
 
 BATCH = 60  # pairs; a reviewer's sitting (review.md draws "batch 37 of 60")
 HELD_SECONDS = 0.7  # the same key again within this is a held key, not a second thought
+DRAWINGS = 2.0  # or within this many times what the last page took to draw
 MOVE_SECONDS = 0.2  # leaving a page writes nothing: three quick J are three pages on, a held J is one
 SEEN_SECONDS = 0.5  # nobody reads a page in less; a press that comes sooner was meant for the page before
 ACTIVE_CAP_SECONDS = 300.0  # longest stretch without a touch that still counts as reading
@@ -66,6 +67,7 @@ class Desk:
     alone: dict[str, bool] = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
     touched: float | None = None
+    drawing: float = 0.0
     last_line: str = ""
 
     @property
@@ -86,7 +88,9 @@ class Desk:
         """Whether a key was let go since its last press; `held` is the silence that tells [s]."""
         before = self.pressed.get(key)
         self.pressed[key] = now
-        self.alone[key] = before is None or now - before >= (HELD_SECONDS if held is None else held)
+        # a busy machine takes up the presses of a held key as far apart as it draws pages
+        silence = max(HELD_SECONDS, DRAWINGS * self.drawing) if held is None else held
+        self.alone[key] = before is None or now - before >= silence
         return self.alone[key]
 
     def pressed_once(self, key: str) -> bool:
@@ -100,7 +104,9 @@ class Desk:
 
     def shown(self, page_token: str, now: float) -> None:
         """Note when a page was drawn to its end."""
-        self.drawn.setdefault(page_token, now)
+        if page_token not in self.drawn:
+            self.drawn[page_token] = now
+            self.drawing = 0.0 if self.touched is None else max(now - self.touched, 0.0)
 
     def accepts(self, page_token: str, key: str, now: float, *, seen: bool = True) -> bool:
         """Whether a press counts: its key was let go, it belongs to the page shown, and that page could be seen.

@@ -20,6 +20,7 @@ from audit_store.terms import Mark
 CHANNELS_AT_FIRST = 6
 FEWEST_CHANNELS = 4
 THIS_VISIT, ALL_VISITS = "this visit", "all visits"
+POINTS, POINTS_OF_MANY, MANY = 240, 120, 8  # most points a channel: a chart is some 300 pixels wide
 TABS = 6  # visits shown as tabs; more are a list to choose from
 SHORT_STAY = 36.0  # hours: a stay no longer than this is not cut into windows
 
@@ -64,7 +65,7 @@ def lay_out_series(
     wanted = dict.fromkeys(name for guideline in guidelines for name in guideline.series)
     missing = [chart.channel(name) for name in wanted if name not in measured]
     return series_chart.lay_out_charts(
-        chart.series(stays, channels=list(chosen)),
+        chart.series(stays, channels=list(chosen), max_points=POINTS if len(chosen) <= MANY else POINTS_OF_MANY),
         visits,
         [*(chart.channel(name) for name in chosen), *missing],
         chart.cutoff_hours,
