@@ -97,12 +97,8 @@ def change_filters(page: "Page", times: int) -> Iterator[tuple[str, Callable[[],
     while done < times:
         kinds: list[tuple[str, Callable[[], Told]]] = []
         for place in range(page.locator(lists).count()):
-            kinds.append(
-                (
-                    _words(page.locator(lists).nth(place)),
-                    lambda at=place, down=1 + turn % 3: _choose(page, lists, at, down),
-                )
-            )
+            words = _words(page.locator(lists).nth(place))
+            kinds.append((words, partial(_choose, page, lists, place, turn)))
         for place in range(page.locator(rows).count()):
             kinds.append(("choices", partial(_switch, page, rows, place)))
         if not kinds:
@@ -164,17 +160,17 @@ def _all_channels(page: "Page") -> Told:
     field = control.locator("input").first
     tags = control.locator("[data-tag]")
     tags.first.wait_for(timeout=LIMIT_MS)
-    while (now := tags.count()) >= MANY_CHANNELS:
+    for _ in range(2 * MANY_CHANNELS):
+        now = tags.count()
         field.click()
-        page.keyboard.press("Backspace")
-        tags.nth(now - 1).wait_for(state="detached", timeout=LIMIT_MS)
-        settled(page)
-    while (now := tags.count()) < MANY_CHANNELS:
-        field.click()
-        free = _free_options(page)
-        if now == MANY_CHANNELS - 1:
-            return timed(page, free.first.click, on="pointerdown")
-        free.first.click()
-        tags.nth(now).wait_for(timeout=LIMIT_MS)
+        if now >= MANY_CHANNELS:
+            page.keyboard.press("Backspace")
+            tags.nth(now - 1).wait_for(state="detached", timeout=LIMIT_MS)
+        else:
+            last = _free_options(page).last  # the first may be "select all"
+            if now == MANY_CHANNELS - 1:
+                return timed(page, last.click, on="pointerdown")
+            last.click()
+            tags.nth(now).wait_for(timeout=LIMIT_MS)
         settled(page)
     raise RunError("a stay with seventeen channels", "fewer to choose", "make the workspace anew")
