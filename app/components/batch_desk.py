@@ -3,11 +3,12 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from app import session
 from app.components.page import Column, Markup, section, table
-from audit_store.batches import Batch, assign_batch, batches_for, draw_batch, list_batches, take_batch
+from audit_store.batches import Batch, assign_batch, batches_for, draw_batch, take_batch
 from audit_store.people import list_people
 from audit_store.protocol import Protocol
 from audit_store.roles import PERMISSIONS
@@ -82,10 +83,28 @@ def mine(
     return {batch.name: f"{number}: {_words(batch)}" for number, batch in enumerate(own, start=1)}
 
 
-def all_batches(context: session.Context, protocol: Protocol | None, names: dict[str, str]) -> None:
-    """Every batch of the round with its reader, and for stewards the way to draw and to assign."""
+def named(made: pd.DataFrame, names: dict[str, str]) -> dict[str, str]:
+    """Every batch in words, by name, numbered as in the table."""
+    words: dict[str, str] = {}
+    for number, row in enumerate(made.to_dict("records"), start=1):
+        reader = names.get(row["person"], row["person"]) if isinstance(row["person"], str) else "nobody yet"
+        words.setdefault(str(row["name"]), f"{number}: {reader}, {row['size']} pairs")
+    return words
+
+
+def all_batches(context: session.Context, protocol: Protocol | None, made: pd.DataFrame, names: dict[str, str]) -> None:
+    """Every batch of the round with its reader, and for stewards the way to draw and to assign.
+
+    Parameters
+    ----------
+    context, protocol
+        Who looks at which round, and under which protocol.
+    made
+        As from `audit_store.batches.list_batches`.
+    names
+        People's names as shown, by account.
+    """
     section("Batches")
-    made = list_batches(context.store, context.round_file)
     if made.empty:
         what = "Sign a protocol first." if protocol is None else "They are drawn when a reader starts, or here."
         st.html(f'<p class="empty">No batch is drawn in this round. {what}</p>')

@@ -21,7 +21,7 @@ ANY = "any"
 SHOW: dict[str, tuple[tuple[str, ...], str]] = {
     "open": (("open",), "to read"),
     "done": (("answered", "conflict", "adjudicated", "locked"), "answered"),
-    "answered": (("answered",), "answered, not certain"),
+    "answered": (("answered",), "not certain"),
     "conflict": (("conflict",), "readers disagree"),
     "adjudicated": (("adjudicated",), "adjudicated"),
     "locked": (("locked",), "locked"),
@@ -29,7 +29,7 @@ SHOW: dict[str, tuple[tuple[str, ...], str]] = {
 }
 ORDERS = {
     "batch": "as drawn",
-    "suspicion": "probability of error",
+    "suspicion": "most suspect",
     "patient": "patient by patient",
     "label": "label by label",
 }

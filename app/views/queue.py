@@ -9,12 +9,13 @@ from app import session
 from app.components import batch_desk, label_counts, pair_links, pair_list
 from app.components.page import empty, heading, section
 from app.desk import Desk
-from audit_store.batches import Batch, Pace, open_batch_of, pace
+from audit_store.batches import Batch, Pace, list_batches, open_batch_of, pace
 from audit_store.chart import masked
 from audit_store.decisions import new_token, recent, undo
 from audit_store.people import list_people
 from audit_store.protocol import Protocol, current_protocol
 from audit_store.queue import QueueFilter, count, counts, find_item
+from audit_store.worklist import oversees
 
 LEAD = "Each pair asks one question: did the patient have this during the stay?"
 
@@ -190,16 +191,22 @@ def render() -> None:
         _at_hand(context, protocol, batch)
     people = list_people(context.store)
     shown = dict(zip(people["name"], people["display_name"], strict=True))
-    mine = batch_desk.mine(context, protocol, batch, _go_on)
-    left, right = st.columns([13, 7], gap="large")
+    offered = batch_desk.mine(context, protocol, batch, _go_on)
+    every = list_batches(context.store, context.round_file) if oversees(context.person) else None
+    if every is not None:
+        offered = batch_desk.named(every, shown)
+    choices = pair_list.Choices(offered, pair_list.readers_for(context, shown))
+    if context.may("decide"):
+        left, right = st.columns([13, 7], gap="large")
+        with right:
+            _last_acts(context)
+    else:
+        left = st.container()
     with left:
         section("Pairs")
-        pair_list.draw(context, protocol, pair_list.Choices(mine, pair_list.readers_for(context, shown)))
-    with right:
-        if context.may("decide"):
-            _last_acts(context)
-    if context.may("assign") or context.may("read_trail"):
-        batch_desk.all_batches(context, protocol, shown)
+        pair_list.draw(context, protocol, choices)
+    if every is not None:
+        batch_desk.all_batches(context, protocol, every, shown)
     section("By label")
     st.html(f'<div class="by-label">{label_counts.html(figures)}</div>')
     pair_links.listen(_open)

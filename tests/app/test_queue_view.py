@@ -7,11 +7,13 @@ import pytest
 from argon2 import PasswordHasher
 from streamlit.testing.v1 import AppTest
 
+from app import desk as desks
 from app import session
-from app.views import queue
+from app.components.pair_links import link
 from audit_store import people
 from audit_store.batches import batch_items, draw_batch, list_batches
 from audit_store.decisions import Reading, new_token, of_pair, record_together
+from audit_store.errors import DecisionError
 from audit_store.guidelines import load
 from audit_store.people import Person, add_person, operator
 from audit_store.protocol import Terms, sign_protocol
@@ -50,7 +52,7 @@ def me(place: Invented) -> tuple[Person, RoundFile]:
 
 def words(app: AppTest) -> str:
     html = [str(element.proto.body) for element in app.get("html")]
-    rest = [b.label for b in app.button] + [str(e.value) for kind in ("error", "info") for e in app.get(kind)]
+    rest = [b.label for b in app.button] + [str(e.value) for e in [*app.error, *app.info]]
     return "\n".join([*html, *rest])
 
 
@@ -171,6 +173,30 @@ def test_a_steward_draws_a_batch_for_a_reader_and_one_that_anybody_takes(make: C
     assert NAME in list_batches(place.store, open_round(place.store.workspace))["person"].tolist()
 
 
+def test_another_batch_is_the_next_one_and_the_open_one_comes_back_when_nothing_is_left(
+    make: Callable[..., Invented],
+) -> None:
+    place = make(TERMS)
+    person, round_file = me(place)
+    context = session.Context(place.store, person, round_file, None, load())  # type: ignore[arg-type]
+    first = desks.open_batch(context)
+    assert first.batch is not None
+    assert desks.open_batch(context).batch == first.batch
+    seen = {item.token for item in first.items}
+    for _ in range(50):
+        last = desks.open_batch(context, fresh=True)
+        assert last.batch is not None
+        if last.batch.name == first.batch.name:  # nothing is left to draw
+            break
+        assert not seen & {item.token for item in last.items}
+        seen |= {item.token for item in last.items}
+    assert last.batch is not None
+    assert last.batch.name == first.batch.name
+    assert desks.desk_for(context, first.items[2]).at == 2
+    with pytest.raises(DecisionError, match="a batch of yours"):
+        desks.open_named(context, "made up")
+
+
 def test_a_row_opens_its_pair_without_drawing_a_batch(
     make: Callable[..., Invented], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,7 +217,7 @@ if "session_secret" not in st.session_state:
     desk = app.session_state["desk"]
     assert (len(desk.items), desk.at, desk.batch) == (1, 0, None)
     assert len(list_batches(place.store, open_round(place.store.workspace))) == 0
-    assert queue.pair_links.link('"><b>', "x<y").startswith('<a class="pair" href="review?pair=&quot;')
+    assert link('"><b>', "x<y").startswith('<a class="pair" href="review?pair=&quot;')
 
 
 def test_a_store_that_does_not_answer_is_told_in_one_line(
