@@ -51,7 +51,7 @@ window.probe = (() => {
     clearInterval(s.timer);
     for (const name of ['keydown', 'pointerdown']) window.removeEventListener(name, s.begin, true);
     const since = t => t === null ? null : t - s.start;
-    const ready = s.scriptAt === null ? null : Math.max(s.scriptAt, s.lastAt || 0);
+    const ready = Math.max(s.scriptAt || 0, s.lastAt || 0) || null;
     s.resolve({ready: since(ready), place: since(s.placeAt), text: since(s.textAt), chart: since(s.chartAt),
                last: since(s.lastAt),
                script: since(s.scriptAt), reruns: s.reruns, charts: count(CHART), elements: count(ELEMENT)});
