@@ -17,9 +17,14 @@ MARKS = {
 }
 
 
+def _figures(frame: pd.DataFrame, first: str, *others: str) -> pd.DataFrame:
+    """The rows that have a figure, as numbers."""
+    return frame[frame[first].notna()].astype(dict.fromkeys((first, *others), float))
+
+
 def _names(order: Sequence[str], limit: int) -> alt.Y:
     axis = alt.Axis(labelLimit=limit, labelOverlap=False, grid=True, ticks=False, domain=False, labelFontSize=13)
-    return alt.Y("name:N", title=None, sort=list(order), axis=axis)
+    return alt.Y("name:N", title=None, sort=list(order), axis=axis, scale=alt.Scale(padding=0.8))
 
 
 def interval_chart(
@@ -35,7 +40,7 @@ def interval_chart(
 
     `frame` has name, estimate, low, high, floor, ceiling, n and few (words where there is nothing to draw).
     """
-    told = frame[frame["estimate"].notna()]
+    told = _figures(frame, "estimate", "low", "high", "floor", "ceiling")
     colour, shape, filled = MARKS[kind]
     form = ".1%" if percent else ".2f"
     x_axis = alt.Axis(format="%" if percent else ".1f", tickCount=6, labelFontSize=13, titleFontSize=13)
@@ -70,7 +75,7 @@ def time_chart(frame: pd.DataFrame, limit: int = 190) -> Any:
 
     `frame` has name, low, median, high (None where untold), n, few.
     """
-    told = frame[frame["median"].notna()]
+    told = _figures(frame, "median", "low", "high")
     y = _names(frame["name"].tolist(), limit)
     tips = [
         alt.Tooltip("name:N", title=" "),
@@ -114,7 +119,7 @@ def calibration_chart(frame: pd.DataFrame) -> Any:
         alt.Tooltip("n:Q", title="readings"),
         alt.Tooltip("holds:N", title="stands for"),
     ]
-    base = alt.Chart(frame).encode(
+    base = alt.Chart(_figures(frame, "estimate", "said", "low", "high")).encode(
         x=alt.X("said:Q", title="P(label wrong), as the round says", scale=whole, axis=axis), tooltip=tips
     )
     reach = base.mark_rule(color=theme.TEAL, strokeWidth=3).encode(

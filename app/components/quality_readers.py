@@ -149,8 +149,8 @@ def calibration(report: Quality) -> None:
             '<p class="soft">On the dashed line, of the pairs that the round calls wrong with a probability of 70 %, '
             "readers find 70 % wrong. Circles stand for all pairs of the round with that probability, by what the "
             "random audit and the controls found and by the flags that were read; triangles for the flagged ones "
-            "alone, where nothing else was read. Only answers of this round count, for later rounds have learned from them. "
-            "Readers' slips pull the ends towards the middle.</p>"
+            "alone, where nothing else was read. Only answers of this round count, for later rounds have learned "
+            "from them. Readers' slips pull the ends towards the middle.</p>"
         )
     columns = (
         Column("P(label wrong)"),

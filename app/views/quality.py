@@ -19,6 +19,7 @@ from app.components.quality_words import (
     share_row,
     told,
 )
+from audit_store.quality.groups import Group
 from audit_store.quality.noise import Noise
 from audit_store.quality.report import Quality, own, quality
 from audit_store.quality.shares import Share, expected_width
@@ -28,6 +29,7 @@ WAYS = {
     "missing": ("◇ Missing", "of the labels recorded absent, present in truth"),
     "wrong": ("◆ Wrong", "of the labels recorded present, absent in truth"),
 }
+SEX = {"F": "women", "M": "men"}
 GROUPS = {"sex": "Sex", "age": "Age", "ethnicity": "Ethnicity", "hospital": "Hospital"}
 EXPECTED_READINGS = (50, 100, 200, 400, 800)
 EXPECTED_SHARES = (0.02, 0.05, 0.2)
@@ -147,8 +149,8 @@ def _noise(context: session.Context, report: Quality) -> None:
             )
             fold(noise_table(lines, f"{title}: {what}"))
     st.html(
-        '<p class="legend">thick line: 95 % interval · thin line: with each can\'t say counted as right, and as wrong · '
-        "too few: under ten answers; the line of its kind (acute, recurrent or lifelong labels) stands in for it</p>"
+        '<p class="legend">thick line: 95 % interval · thin line: with each can\'t say counted as right, and as wrong '
+        "· too few: under ten answers; the line of its kind (acute, recurrent or lifelong labels) stands in for it</p>"
     )
 
 
@@ -159,6 +161,10 @@ def _shown(noise: Noise, handed_out: bool) -> Share:
 def _order(noise: Noise) -> tuple[bool, float]:
     """Labels with readings of their own first, the noisiest above."""
     return noise.pooled is not None or not noise.recorded.told, -(noise.recorded.estimate or 0.0)
+
+
+def _called(group: Group) -> str:
+    return SEX.get(group.name, group.name) if group.kind == "sex" else group.name
 
 
 def _groups(report: Quality) -> None:
@@ -176,13 +182,17 @@ def _groups(report: Quality) -> None:
     rows = [one for one in report.groups if one.kind == kind]
     if any(one.missing.told or one.wrong.told for one in rows):
         for column, (way, (title, what)) in zip(st.columns(2, gap="medium"), WAYS.items(), strict=True):
-            frame = pd.DataFrame([share_row(one.name, one.missing if way == "missing" else one.wrong) for one in rows])
+            frame = pd.DataFrame(
+                [share_row(_called(one), one.missing if way == "missing" else one.wrong) for one in rows]
+            )
             with column:
                 st.html(f"<h3>{title}</h3>")
                 chart(
                     interval_chart(frame, what, way, limit=130),
                     f"{title} by {kind}: "
-                    + "; ".join(f"{one.name} {told(one.missing if way == 'missing' else one.wrong)}" for one in rows),
+                    + "; ".join(
+                        f"{_called(one)} {told(one.missing if way == 'missing' else one.wrong)}" for one in rows
+                    ),
                     key=f"group_{way}",
                 )
     columns = (
@@ -195,7 +205,7 @@ def _groups(report: Quality) -> None:
     )
     body = [
         [
-            one.name,
+            _called(one),
             f"{one.stays:,}",
             told(one.missing),
             told(one.wrong),
