@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 ORDERS = {
     "batch": "batch NULLS LAST, position, best NULLS LAST, stay_id, group_id",
-    "suspicion": "best NULLS LAST, error_probability DESC, stay_id, group_id",
+    "suspicion": "best NULLS LAST, doubt DESC, stay_id, group_id",
+    "probability": "doubt DESC, best NULLS LAST, stay_id, group_id",
     "patient": "patient_id, visit, stay_id, group_id",
     "label": "group_id, patient_id, visit, stay_id",
 }
+_TELLING = ("suspicion", "probability")
 _PLACED = ["id", "stay_id", "label_key", "person", "batch", "position", "purpose", "round_id"]
 
 # What is known of each pair of the list; then items (labels decided together are one), a part of them, and its details.
@@ -78,7 +80,7 @@ WITH grouping AS MATERIALIZED (
             ['conflict', 'answered', 'adjudicated', 'locked', 'open'], true_state) ELSE 5 END) AS state_number,
         max(CASE WHEN open_book THEN coalesce(purpose, CASE WHEN flagged THEN 'flag' END) END) AS purpose,
         arg_max(CASE WHEN open_book AND flagged THEN direction END, error_probability) AS direction,
-        max(CASE WHEN open_book THEN error_probability END) AS error_probability
+        max(error_probability) AS doubt, max(CASE WHEN open_book THEN error_probability END) AS error_probability
     FROM marked GROUP BY stay_id, group_id
     HAVING ($all_labels OR bool_or(list_contains($labels, label_key))) AND ($reader IS NULL OR bool_or(of_reader))
 ), part AS (
@@ -113,8 +115,8 @@ class WorkFilter:
     purpose, direction
         Of `tables.PURPOSES` and `schema.DIRECTIONS`, or None; only what may be told is compared.
     order
-        ``batch`` (as drawn), ``suspicion`` (most suspect first; refused to a blind reader under a protocol),
-        ``patient`` or ``label``.
+        ``batch`` (as drawn), ``suspicion`` (the round's own order), ``probability`` (of error; both refused to a blind
+        reader under a protocol), ``patient`` or ``label``.
     """
 
     labels: tuple[str, ...] = ()
@@ -162,7 +164,7 @@ def oversees(person: Person) -> bool:
 def orders_for(person: Person, protocol: "Protocol | None") -> tuple[str, ...]:
     """List the orders that give nothing away to this person."""
     hidden = protocol is not None and not sees_purpose(person, protocol)
-    return tuple(name for name in ORDERS if not (hidden and name == "suspicion"))
+    return tuple(name for name in ORDERS if not (hidden and name in _TELLING))
 
 
 def worklist(

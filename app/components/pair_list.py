@@ -30,6 +30,7 @@ SHOW: dict[str, tuple[tuple[str, ...], str]] = {
 ORDERS = {
     "batch": "as drawn",
     "suspicion": "most suspect",
+    "probability": "probability of error",
     "patient": "patient by patient",
     "label": "label by label",
 }
@@ -39,7 +40,7 @@ PURPOSES = {
     "double_review": "second reading",
     "control": "control",
 }
-DIRECTIONS = {"false_negative": "◇ suspected missing", "false_positive": "◆ suspected wrong"}
+DIRECTIONS = {"false_negative": "◇\u00a0missing", "false_positive": "◆\u00a0wrong"}
 ANSWERS = {"present": "present", "absent": "absent", "cannot_tell": "can't say", "retract": "taken back"}
 _OFFSET, _LAST = "list_offset", "list_filter"
 
@@ -104,7 +105,7 @@ def _filters(
         purpose = direction = None
         if sees_purpose(context.person, protocol) or show not in ("open", ANY):
             purpose = _one("Purpose", PURPOSES, "all purposes", "filter_purpose")
-            direction = _one("Direction", DIRECTIONS, "both", "filter_direction")
+            direction = _one("Suspected", DIRECTIONS, "both", "filter_direction")
         orders = list(orders_for(context.person, protocol))
         first = "batch" if protocol is not None and not sees_purpose(context.person, protocol) else "suspicion"
         order = st.selectbox(
@@ -131,8 +132,8 @@ def _table(context: session.Context, found: Worklist, *, linked: bool) -> str:
         "answer": Column("Your answer"),
         "answers": Column("Answers"),
         "purpose": Column("Purpose"),
-        "direction": Column("Direction"),
-        "error_probability": Column("Probability of error", number=True),
+        "direction": Column("Suspected", help="the label as recorded: missing where it should be, or wrong"),
+        "error_probability": Column("Probability", number=True, help="probability that the record is wrong"),
     }
     extra = {name: column for name, column in wanted.items() if any(row[name] is not None for row in rows)}
     if "answers" in extra:

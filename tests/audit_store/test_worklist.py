@@ -67,8 +67,9 @@ def test_what_a_reader_has_answered_tells_its_purpose_and_their_answer(site: Sit
 
 
 def test_an_order_by_suspicion_is_refused_where_it_would_put_the_controls_last(site: Site, protocol: Protocol) -> None:
-    with pytest.raises(DecisionError, match="order"):
-        listed(site, "ann", protocol, WorkFilter(order="suspicion"))
+    for order in ("suspicion", "probability"):
+        with pytest.raises(DecisionError, match="order"):
+            listed(site, "ann", protocol, WorkFilter(order=order))
     assert "suspicion" not in orders_for(site.people["ann"], protocol)
     assert "suspicion" in orders_for(site.people["ann"], None)
 
@@ -79,6 +80,8 @@ def test_an_auditor_sees_every_purpose_and_direction_and_filters_by_them(site: S
     assert drawn.total == TERMS.batch_size
     assert {"flag", "control", "random_audit"} == set(drawn.rows["purpose"])
     every = listed(site, "aud", protocol, WorkFilter(order="suspicion"))
+    likely = listed(site, "aud", protocol, WorkFilter(order="probability")).rows["error_probability"].tolist()
+    assert likely == sorted(likely, reverse=True)
     wrong = every.rows[every.rows["direction"] == "false_positive"]["token"].tolist()
     chosen = WorkFilter(direction="false_positive", order="suspicion")
     assert listed(site, "aud", protocol, chosen).rows["token"].tolist() == wrong
