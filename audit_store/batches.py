@@ -4,6 +4,7 @@ Everything is checked inside the write transaction, so two people who draw at on
 given a pair that they have answered, in whatever round, or hold in another batch.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -224,6 +225,9 @@ class _Draw:
         if kind != "mixed":
             return self._take(_ONLY[kind], n, [])
         parts = composition(self.terms, n)
+        twice = math.ceil(round(self.terms.double_share * self.plan.total, 6))
+        done = sum("double_review" in purposes for purposes in self.purposes.values())
+        parts["double_review"] = min(parts["double_review"], max(twice - done, 0))
         picked: list[_Picked] = []
         for purpose in ("random_audit", "double_review"):
             picked += self._take(purpose, parts[purpose], picked)

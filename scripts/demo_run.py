@@ -7,7 +7,9 @@ from pathlib import Path
 from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.database import open_store
 from audit_store.errors import WorkspaceError
+from audit_store.guidelines import load
 from audit_store.people import add_person, find_person, operator
+from audit_store.protocol import Terms, current_protocol, sign_protocol
 from audit_store.workspace import create_workspace
 from scripts.presets import DEFAULT_PRESET
 from scripts.running import invent, run_training
@@ -39,6 +41,8 @@ def prepare(folder: Path, *, stays: int, epochs: int | None, seed: int, say: Cal
         invent(workspace.cohort, stays, seed, kind, rho_plus, rho_minus, noise_seed)
     if find_person(store, DEMO_NAME) is None:
         add_person(store, operator(), DEMO_NAME, DEMO_PASSWORD, display_name="Demo reviewer", role="steward", demo=True)
+    if current_protocol(store) is None:
+        sign_protocol(store, operator(), Terms(), load())
     latest = workspace.latest_round()
     if latest is not None:
         say(f"Round {latest}: trained before.")
