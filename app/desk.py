@@ -18,6 +18,7 @@ from audit_store.worklist import held_in
 
 BATCH = 60  # pairs; a reviewer's sitting (review.md draws "batch 37 of 60")
 HELD_SECONDS = 0.7  # the same key again within this is a held key, not a second thought
+ACROSS = 1.7  # times as long where the key's last act was on another page: there a held key does most harm
 DRAWINGS = 2.0  # or within this many times what the last page took to draw
 MOVE_SECONDS = 0.2  # leaving a page writes nothing: three quick J are three pages on, a held J is one
 SEEN_SECONDS = 0.5  # nobody reads a page in less; a press that comes sooner was meant for the page before
@@ -65,6 +66,7 @@ class Desk:
     sheets: dict[str, Sheet] = field(default_factory=dict)
     pressed: dict[str, float] = field(default_factory=dict)
     alone: dict[str, bool] = field(default_factory=dict)
+    counted: dict[str, str] = field(default_factory=dict)
     drawn: dict[str, float] = field(default_factory=dict)
     touched: float | None = None
     drawing: float = 0.0
@@ -88,8 +90,7 @@ class Desk:
         """Whether a key was let go since its last press; `held` is the silence that tells [s]."""
         before = self.pressed.get(key)
         self.pressed[key] = now
-        # a busy machine takes up the presses of a held key as far apart as it draws pages
-        silence = max(HELD_SECONDS, DRAWINGS * self.drawing) if held is None else held
+        silence = HELD_SECONDS if held is None else held
         self.alone[key] = before is None or now - before >= silence
         return self.alone[key]
 
@@ -115,14 +116,21 @@ class Desk:
         writes (`seen`) counts only once its page has stood there for `SEEN_SECONDS` without such a press.
         """
         item = self.item
-        free = self.let_go(key, now, None if seen else min(MOVE_SECONDS, HELD_SECONDS))
+        if seen:
+            # a busy machine takes up the presses of a held key as far apart as it draws pages
+            across = ACROSS if self.counted.get(key, page_token) != page_token else 1.0
+            free = self.let_go(key, now, max(across * HELD_SECONDS, DRAWINGS * self.drawing))
+        else:
+            free = self.let_go(key, now, min(MOVE_SECONDS, HELD_SECONDS))
         if item is None or item.token not in self.sheets or self.sheets[item.token].token != page_token:
             return False
         if not seen:
             return free
         since = self.drawn.get(page_token)
         counts = free and since is not None and now - since >= SEEN_SECONDS
-        if not counts:
+        if counts:
+            self.counted[key] = page_token
+        else:
             self.drawn.pop(page_token, None)
         return counts
 
