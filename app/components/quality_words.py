@@ -18,7 +18,7 @@ def percent(part: float | None) -> str:
     """A part (0–1) in per cent, tenths below ten."""
     if part is None:
         return NONE
-    return f"{100 * part:.1f} %" if part < 0.0995 else f"{100 * part:.0f} %"
+    return f"{100 * part:.1f} %" if 0 < part < 0.0995 else f"{100 * part:.0f} %"
 
 
 def interval(share: Share) -> str:

@@ -133,6 +133,7 @@ def _noise(context: session.Context, report: Quality) -> None:
         f"as noise.{slips} Handed out: what readers settled counts as right.{left_out}</p>"
     )
     shown = st.segmented_control("Labels", [RECORDED, HANDED_OUT], default=RECORDED, required=True, key="noise_shown")
+    tables = ""
     for column, (way, (title, what)) in zip(st.columns(2, gap="medium"), WAYS.items(), strict=True):
         lines = [
             report.overall[way],
@@ -147,11 +148,12 @@ def _noise(context: session.Context, report: Quality) -> None:
                 "The table below holds each label.",
                 key=f"noise_{way}",
             )
-            fold(noise_table(lines, f"{title}: {what}"))
+        tables += f"<h3>{title}, {what}</h3>" + noise_table(lines, f"{title}: {what}")
     st.html(
         '<p class="legend">thick line: 95 % interval · thin line: with each can\'t say counted as right, and as wrong '
         "· too few: under ten answers; the line of its kind (acute, recurrent or lifelong labels) stands in for it</p>"
     )
+    fold(tables)
 
 
 def _shown(noise: Noise, handed_out: bool) -> Share:

@@ -134,7 +134,7 @@ def test_a_filled_page_shows_each_part_as_a_picture_and_a_table_without_names(ma
 
 
 @pytest.mark.parametrize(
-    ("part", "said"), [(None, "—"), (0.0, "0.0 %"), (0.0432, "4.3 %"), (0.0999, "10 %"), (0.5, "50 %"), (1.0, "100 %")]
+    ("part", "said"), [(None, "—"), (0.0, "0 %"), (0.0432, "4.3 %"), (0.0999, "10 %"), (0.5, "50 %"), (1.0, "100 %")]
 )
 def test_a_percentage_has_tenths_below_ten(part: float | None, said: str) -> None:
     assert percent(part) == said
