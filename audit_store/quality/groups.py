@@ -22,6 +22,8 @@ AGE_EDGES = (45, 65, 80)
 MOST = 12
 """Values of a group that get a line of their own; the others are taken together."""
 
+OTHERS = "all others"
+
 KINDS = {"sex": "sex", "age": "age", "ethnicity": "ethnicity", "hospital_id": "hospital"}
 
 
@@ -58,7 +60,7 @@ def groups_of(store: Store, known: Readings, audit: Audit) -> tuple[list[Group],
     Returns
     -------
     list of Group
-        By kind; the largest first, age bands from young to old.
+        By kind; the largest first, age bands from young to old, "all others" last.
     list of str
         Kinds that this cohort does not have, or has one value of.
     """
@@ -74,6 +76,7 @@ def groups_of(store: Store, known: Readings, audit: Audit) -> tuple[list[Group],
             absent.append(kind)
             continue
         names = [name for name in values.cat.categories if sizes[name]] if column == "age" else list(sizes.index)
+        names.sort(key=OTHERS.__eq__)
         found += [
             _group(kind, str(name), int(sizes[name]), values.index[values == name], audit, blind, settled)
             for name in names
@@ -117,4 +120,4 @@ def _values(stays: pd.DataFrame, column: str) -> pd.Series:
     words = values.map(lambda value: f"hospital {value}") if column == "hospital_id" else values.astype(str).str.strip()
     words = words[words != ""].astype(object)
     common = words.value_counts().index[:MOST]
-    return words.where(words.isin(common), "others")
+    return words.where(words.isin(common), OTHERS)
