@@ -232,6 +232,7 @@ def series_spec(
             "font": theme.FONT,
             # thousands of points, each with a label of its own, help nobody; the chart's words are its alternative text
             "aria": False,
+            "mark": {"aria": False},  # else the groups of marks stay, as pictures without a name
             "view": {"stroke": theme.LINE},
             "axis": {**quiet, **small},
         },
