@@ -37,8 +37,13 @@ def command(port: int = 8501, address: str = LOOPBACK, public_address: str = "lo
 
 
 def environment(workspace: Path, base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The server's environment: the workspace by name, and the installed packages on its path."""
+    """The server's environment: the workspace by name, and the installed packages on its path.
+
+    Each drawing of a page is a new thread, and the C library gives threads memory arenas of their own, which fill up
+    with what sessions leave behind; two arenas halve that. A value set outside stands.
+    """
     environ = dict(os.environ if base is None else base)
+    environ.setdefault("MALLOC_ARENA_MAX", "2")
     environ[WORKSPACE_VARIABLE] = str(workspace.resolve())
     root = str(Path(__file__).resolve().parents[1])
     environ["PYTHONPATH"] = os.pathsep.join(p for p in (root, environ.get("PYTHONPATH", "")) if p)
