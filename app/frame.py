@@ -39,6 +39,7 @@ def top_bar(pages: Mapping[str, Any], person: Person, here: str) -> None:
     place = session.store().workspace
     number = session.round_at_hand(place)
     newer = session.newer_round(place)
+    session.note_offered(newer)
     first, more = split(tuple(pages))
     with st.container(horizontal=True, key="topbar", vertical_alignment="center", gap="small"):
         st.html('<span class="mark">MIRACL<span class="wide"> Audit</span></span>')

@@ -31,6 +31,7 @@ _NOTICE = "notice"
 _ROUND = "round_at_hand"
 _LEFT = "signed_out"
 _DEMO = "demo"
+_OFFERED = "offered_round"
 _CHECKED = "person_of_this_drawing"
 
 log = logging.getLogger("miracl.app")
@@ -136,6 +137,16 @@ def newer_round(place: Workspace) -> int | None:
     return newest if newest is not None and mine is not None and newest > mine else None
 
 
+def offers_another_round() -> bool:
+    """Whether a round has finished that the frame on the screen does not offer yet."""
+    return bool(st.session_state.get(_OFFERED) != newer_round(store().workspace))
+
+
+def note_offered(round_id: int | None) -> None:
+    """Remember which newer round the frame offers."""
+    st.session_state[_OFFERED] = round_id
+
+
 def take_up(round_id: int) -> None:
     """Go on with another round; what was decided in the one before stays in the store."""
     st.session_state[_ROUND] = round_id
@@ -161,12 +172,14 @@ def current_person() -> Person | None:
 @contextmanager
 def drawing(person: Person | None) -> Iterator[None]:
     """While a page is drawn, the person found at its start is who is signed in; acts and fragments ask anew."""
+    before = st.session_state.get(_CHECKED)
     if person is not None:
         st.session_state[_CHECKED] = person
     try:
         yield
     finally:
-        st.session_state.pop(_CHECKED, None)
+        if before is None:
+            st.session_state.pop(_CHECKED, None)
 
 
 def sign_in(name: str, password: str) -> Person:

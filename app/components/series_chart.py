@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import streamlit as st
 
 from app import theme
@@ -243,7 +244,7 @@ def series_spec(
 class Drawing:
     """The charts of some channels, laid out: data, description and spoken name of each column, and the legend."""
 
-    parts: tuple[tuple[pd.DataFrame, Spec, str], ...]
+    parts: tuple[tuple[pa.Table, Spec, str], ...]
     legend: str
 
 
@@ -270,7 +271,9 @@ def lay_out_charts(
         chart = series_spec(drawn, places, part, cutoff_hours, window)
         if chart is not None:
             spoken = "Over time: " + ", ".join(titles[name] for name in part)
-            parts.append((drawn.loc[drawn["channel"].isin(part), list(DRAWN)], chart, spoken))
+            rows = drawn.loc[drawn["channel"].isin(part), list(DRAWN)]
+            # as the page is sent: turned into Arrow here, while the pair before is being read
+            parts.append((pa.Table.from_pandas(rows, preserve_index=False), chart, spoken))
     words = ["shaded green: normal range", "▲▼ outside it", "lines stop where nothing was measured"]
     if cutoff_hours is not None and any(place.length > cutoff_hours for place in places):
         words.append(f"shaded violet: after the model's {cutoff_hours:.0f} h")

@@ -11,6 +11,7 @@ from app import acts, session
 from app import desk as desks
 from app.components import keys, panel_view, panes, patient_list, reveal, strip
 from app.desk import Desk, Sheet
+from app.frame import guarded
 from app.prepare import Prepared, Shelf
 from audit_store.chart import Header
 from audit_store.errors import RoundError
@@ -108,7 +109,27 @@ def _from_address(context: session.Context) -> Desk:
 
 
 def render() -> None:
-    """One pair: what it needs on the left, series and notes on the right, the answer bar at the foot."""
+    """One pair: what it needs on the left, series and notes on the right, the answer bar at the foot.
+
+    The page is a fragment of its own: a key draws it anew and leaves the frame around it alone.
+    """
+    _page()
+
+
+@st.fragment
+@guarded
+def _page() -> None:
+    person = session.current_person()
+    if person is None or session.offers_another_round():
+        st.rerun(scope="app")  # the frame has something to say
+    line = session.notice()
+    if line:
+        st.toast(line)
+    with session.drawing(person):
+        _draw()
+
+
+def _draw() -> None:
     context = session.context()
     try:
         desk = _from_address(context)
@@ -215,7 +236,7 @@ def _read_ahead(context: session.Context, desk: Desk) -> None:
 
 
 def _foot(desk: Desk, sheet: Sheet, item: Item, made: Prepared, pairs: list[Pair]) -> None:
-    with st.bottom:
+    with st.container(key="foot"):
         if sheet.answered:
             st.html(reveal.line_html(pairs, sheet.answers, others=sheet.others))
         elif pairs:

@@ -175,7 +175,7 @@ def test_a_key_that_comes_as_the_page_changes_writes_nothing_and_says_so(
     app = page("review").run()
     monkeypatch.setattr("app.desk.SEEN_SECONDS", 60.0)
     press(app, "answer_present")
-    assert "nothing was written" in app.session_state["notice"]
+    assert "nothing was written" in app.toast[0].value
     assert len(of_pair(made.store, made.stays[("p-three-visits", 1)], "septicemia")) == 0
 
 
