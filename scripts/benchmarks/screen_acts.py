@@ -124,9 +124,9 @@ def _choose(page: "Page", lists: str, place: int, turn: int) -> Told:
     return told
 
 
-def _free_options(page: "Page") -> "Locator":
+def _free_options(page: "Page", limit_ms: float = LIMIT_MS) -> "Locator":
     """Options of the open list that are not taken."""
-    page.locator('[role="option"]').first.wait_for(timeout=LIMIT_MS)
+    page.locator('[role="option"]').first.wait_for(timeout=limit_ms)
     return page.locator('[role="option"]:not([aria-selected="true"])')
 
 
@@ -151,26 +151,39 @@ def draw_series(
 
 
 def _all_channels(page: "Page") -> Told:
+    """Draw all seventeen channels; a list that a redrawing page has closed meanwhile is opened again, twice at most."""
+    from playwright.sync_api import TimeoutError as TooLong
+
+    for _ in range(2):
+        try:
+            return _last_channel(page, LIMIT_MS / 3)
+        except TooLong:
+            page.keyboard.press("Escape")
+            settled(page)
+    return _last_channel(page, LIMIT_MS)
+
+
+def _last_channel(page: "Page", limit_ms: float) -> Told:
     """Bring the choice to one channel less than all seventeen, then time the press that puts the last one in."""
     page.wait_for_timeout(300)
     control = page.locator('[data-testid="stPopoverBody"] [data-testid="stMultiSelect"]').first
     if not control.count() or not control.is_visible():
         page.locator(".st-key-channels button").first.click()
-    control.wait_for(timeout=LIMIT_MS)
+    control.wait_for(timeout=limit_ms)
     field = control.locator("input").first
     tags = control.locator("[data-tag]")
-    tags.first.wait_for(timeout=LIMIT_MS)
+    tags.first.wait_for(timeout=limit_ms)
     for _ in range(2 * MANY_CHANNELS):
         now = tags.count()
         field.click()
         if now >= MANY_CHANNELS:
             page.keyboard.press("Backspace")
-            tags.nth(now - 1).wait_for(state="detached", timeout=LIMIT_MS)
+            tags.nth(now - 1).wait_for(state="detached", timeout=limit_ms)
         else:
-            last = _free_options(page).last  # the first may be "select all"
+            last = _free_options(page, limit_ms).last  # the first may be "select all"
             if now == MANY_CHANNELS - 1:
                 return timed(page, last.click, on="pointerdown")
             last.click()
-            tags.nth(now).wait_for(timeout=LIMIT_MS)
+            tags.nth(now).wait_for(timeout=limit_ms)
         settled(page)
     raise RunError("a stay with seventeen channels", "fewer to choose", "make the workspace anew")
