@@ -18,6 +18,7 @@ from audit_store.rounds import RoundFile, open_round, publish_round
 from audit_store.schema import ROUND_SCHEMA_VERSION
 from audit_store.states import snapshot
 from audit_store.workspace import create_workspace
+from core.errors import RunError
 from scripts.benchmarks.screen_tables import LONG_HOURS, Size, round_tables, write_copies
 
 VERSION = 1
@@ -53,7 +54,17 @@ def prepare(cache: Path, size: Size, say: Callable[[str], object]) -> Site:
         How much.
     say
         Told what is being made.
+
+    Raises
+    ------
+    RunError
+        When the folder can't be written in.
     """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        came = error.strerror or type(error).__name__
+        raise RunError(f"a folder to write in at {cache}", came, "name another with --cache") from None
     name = blake(canonical_json({**asdict(size), "version": VERSION}), size=4)
     folder = cache / f"screen-{size.stays}x{size.rounds}-{name}"
     workspace = create_workspace(folder)
