@@ -7,7 +7,7 @@ direction of a pair are told once the person has answered it. Who never decides 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -17,15 +17,13 @@ from audit_store.assignments import assigned
 from audit_store.database import Store
 from audit_store.errors import DecisionError
 from audit_store.people import Person
+from audit_store.protocol import Protocol
 from audit_store.queue import Item, item_token
 from audit_store.roles import PERMISSIONS
 from audit_store.round_reader import RoundFile
 from audit_store.schema import DIRECTIONS
 from audit_store.states import STATES, snapshot
 from audit_store.tables import PURPOSES
-
-if TYPE_CHECKING:
-    from audit_store.protocol import Protocol
 
 ORDERS = {
     "batch": "batch NULLS LAST, position, best NULLS LAST, stay_id, group_id",
@@ -147,7 +145,7 @@ class Worklist:
     total: int
 
 
-def sees_purpose(person: Person, protocol: "Protocol | None") -> bool:
+def sees_purpose(person: Person, protocol: Protocol | None) -> bool:
     """Whether purpose, direction and others' answers may be shown before the person has answered.
 
     Not to those who may decide while reading is blind, as it is before any protocol is signed.
@@ -161,7 +159,7 @@ def oversees(person: Person) -> bool:
     return bool(PERMISSIONS.get(person.role, frozenset()) & {"assign", "read_trail"})
 
 
-def orders_for(person: Person, protocol: "Protocol | None") -> tuple[str, ...]:
+def orders_for(person: Person, protocol: Protocol | None) -> tuple[str, ...]:
     """List the orders that give nothing away to this person."""
     hidden = protocol is not None and not sees_purpose(person, protocol)
     return tuple(name for name in ORDERS if not (hidden and name in _TELLING))
@@ -171,7 +169,7 @@ def worklist(
     store: Store,
     round_file: RoundFile,
     person: Person,
-    protocol: "Protocol | None",
+    protocol: Protocol | None,
     chosen: WorkFilter | None = None,
     limit: int = 12,
     offset: int = 0,
@@ -231,7 +229,7 @@ def held_in(store: Store, round_file: RoundFile, person: Person, item: Item) -> 
     return str(names[-1]) if names else None
 
 
-def _check(round_file: RoundFile, person: Person, protocol: "Protocol | None", chosen: WorkFilter) -> None:
+def _check(round_file: RoundFile, person: Person, protocol: Protocol | None, chosen: WorkFilter) -> None:
     if chosen.order not in ORDERS:
         raise DecisionError(f"an order of {', '.join(ORDERS)}", "another word", "pick one of them")
     if chosen.order not in orders_for(person, protocol):
