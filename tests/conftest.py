@@ -5,10 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+MAIN = sys.modules["__main__"]
+
 
 @pytest.fixture(autouse=True)
 def the_same_main_module() -> Iterator[None]:
     """Put ``__main__`` back: Streamlit's test runner leaves its page there, and spawned processes would run it."""
-    before = sys.modules["__main__"]
+    sys.modules["__main__"] = MAIN
     yield
-    sys.modules["__main__"] = before
+    sys.modules["__main__"] = MAIN
