@@ -152,6 +152,28 @@ def benchmark_screen(
     console.print(run(cache, out or cache, quick=quick, say=console.print), markup=False)
 
 
+def benchmark_trust(
+    quick: Annotated[bool, typer.Option("--quick", help="The same properties, tried less often.")] = False,
+    only: Annotated[
+        str | None, typer.Option(help="Parts by name, with commas: kills,crowd,tamper,roles,inputs,disk,upgrade.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of table, rows (Parquet) and machine.", file_okay=False)
+    ] = DEFAULT_CACHE,
+) -> None:
+    """Try to break each promise about decisions, files and access; status 1 on a counterexample.
+
+    Example: miracl benchmark trust --quick --only crowd,roles
+    """
+    try:
+        from scripts.benchmarks.trust import failed, run
+        from scripts.benchmarks.trust_frame import FULL, QUICK, chosen_parts
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    if failed(run(chosen_parts(only), QUICK if quick else FULL, out, console)):
+        raise typer.Exit(1)
+
+
 VERBS: dict[str, Callable[..., None]] = {
     "report": benchmark_report,
     "portrait": benchmark_portrait,
@@ -159,5 +181,6 @@ VERBS: dict[str, Callable[..., None]] = {
     "synthetic": benchmark_synthetic,
     "planted": benchmark_planted,
     "screen": benchmark_screen,
+    "trust": benchmark_trust,
 }
 """Verb and function, in the order of the help."""
