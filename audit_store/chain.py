@@ -21,7 +21,13 @@ from audit_store.ledger import Event, append, event_hash, head_in, parsed, proje
 from audit_store.people import Person, require_now
 
 _PERSON_FIELDS = ("display_name", "role", "credential_digest", "active", "demo")
-_LATER_PERSON_FIELDS = {"temporary": False, "attestation": None, "attestation_expires": None}  # as before schema 0002
+_LATER_PERSON_FIELDS = {  # as before schema 0002 and 0004
+    "temporary": False,
+    "attestation": None,
+    "attestation_expires": None,
+    "issuer": None,
+    "subject_digest": None,
+}
 
 
 @dataclass(frozen=True)

@@ -66,6 +66,8 @@ _FIELDS = (
     "temporary",
     "attestation",
     "attestation_expires",
+    "issuer",
+    "subject_digest",
 )
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0003"
+REVISION = "0004"
 
 ANSWERS = ("present", "absent", "cannot_tell", "retract")
 CERTAINTIES = ("high", "low")
@@ -85,7 +85,10 @@ person = Table(
     Column("temporary", Boolean, nullable=False, server_default=false()),
     Column("attestation", String(200)),
     Column("attestation_expires", String(10)),
+    Column("issuer", String(200)),
+    Column("subject_digest", String(64)),
     _among("role", ROLES),
+    Index(None, "subject_digest", unique=True),
 )
 
 comment = Table(
@@ -207,6 +210,15 @@ protocol = Table(
     Column("protocol_hash", String(64), nullable=False),
 )
 
+access_rule = Table(
+    "access_rule",
+    metadata,
+    _seq(),
+    Column("created_at", DateTime, nullable=False),
+    Column("actor", String(80), nullable=False),
+    Column("require_attestation", Boolean, nullable=False),
+)
+
 export = Table(
     "export",
     metadata,
@@ -241,6 +253,9 @@ session = Table(
     Column("created_at", DateTime, nullable=False),
     Column("seen_at", DateTime, nullable=False),
     Column("ended", Boolean, nullable=False),
+    Column("expires_at", DateTime),
+    Column("token_digest", String(64)),
+    Index(None, "token_digest", unique=True),
 )
 
 sign_in_failure = Table(
@@ -259,4 +274,5 @@ PROJECTIONS: dict[str, Table] = {
     "protocol": protocol,
     "export": export,
     "access": access,
+    "access_rule": access_rule,
 }
