@@ -29,7 +29,7 @@ def command(port: int = 8501, address: str = LOOPBACK, public_address: str = "lo
     return [
         sys.executable,
         "-m",
-        "streamlit",
+        "app.server",  # Streamlit's command, in a process that keeps quiet
         "run",
         str(main),
         *[f"--{name}={value}" for name, value in flags.items()],

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from audit_store.errors import StoreError
+from audit_store.quiet import keep_quiet
 from core.errors import MiraclError
 from scripts.benchmark_cli import benchmark_app
 from scripts.person_cli import person_app
@@ -335,6 +336,7 @@ def guarded(command: Callable[..., object]) -> int:
 
 def main() -> None:
     """Entry point of the `miracl` command."""
+    keep_quiet()
     sys.exit(guarded(app))
 
 
