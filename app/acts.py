@@ -34,12 +34,12 @@ def answer(token: str, name: str, answers: dict[str, str]) -> None:
     if item is None or {key: d.answer for key, d in sheet.answers.items()} == answers:
         return
     changed = {k: v for k, v in answers.items() if k not in sheet.answers or sheet.answers[k].answer != v}
-    _write(context, desk, sheet, item, changed)
+    write_answers(context, desk, sheet, item, changed)
     if not desk.pause and len(changed) == len(item.label_keys):
         desk.move(1)
 
 
-def _write(context: session.Context, desk: Desk, sheet: Sheet, item: Item, answers: dict[str, str]) -> None:
+def write_answers(context: session.Context, desk: Desk, sheet: Sheet, item: Item, answers: dict[str, str]) -> None:
     """Record answers under the page's token; once they are on disk the page gets a new one."""
     made = desks.readings(context, desk, item, sheet, answers)
     try:
@@ -63,7 +63,7 @@ def _rewrite(desk: Desk, item: Item) -> None:
     if sheet.answered:
         context = session.context()
         same = {key: decision.answer for key, decision in sheet.answers.items()}
-        _write(context, desk, sheet, item, same)
+        write_answers(context, desk, sheet, item, same)
 
 
 @session.guarded

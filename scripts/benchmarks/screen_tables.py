@@ -147,7 +147,9 @@ def prolonged(stays: pa.Table, observations: pa.Table, count: int, seed: int) ->
     return stays, pa.concat_tables([part.cast(TABLES["observations"]) for part in made])
 
 
-def round_tables(stays: pa.Table, labels: pa.Table, notes: pa.Table, seed: int) -> dict[str, pa.Table]:
+def round_tables(
+    stays: pa.Table, labels: pa.Table, notes: pa.Table, seed: int, share: float = FLAGGED_SHARE
+) -> dict[str, pa.Table]:
     """A round's tables over a cohort: every pair with drawn scores, two in a hundred flagged.
 
     Parameters
@@ -160,6 +162,8 @@ def round_tables(stays: pa.Table, labels: pa.Table, notes: pa.Table, seed: int) 
         stay_id, note_id: where evidence may point.
     seed
         Of the draws.
+    share
+        Of the pairs that are flagged; those of test patients never are.
     """
     rng = np.random.default_rng(seed)
     ids = stays["stay_id"].to_numpy()
@@ -167,7 +171,7 @@ def round_tables(stays: pa.Table, labels: pa.Table, notes: pa.Table, seed: int) 
     observed = recorded(ids, labels)
     train = np.repeat((stays["split"].to_numpy(zero_copy_only=False) == "train")[:, None], k, axis=1)
     error = rng.beta(1.2, 9.0, (n, k)).astype(np.float32)
-    count = max(1, int(FLAGGED_SHARE * n * k))
+    count = max(1, min(int(share * n * k), int(train.sum())))
     order = np.argsort(np.where(train, -error, 1.0), axis=None, kind="stable")[:count]
     error.ravel()[order] = np.linspace(0.97, 0.55, count, dtype=np.float32)
     rank = np.zeros(n * k, np.int32)
