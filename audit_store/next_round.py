@@ -23,6 +23,7 @@ from typing import Any
 from audit_store.database import Store, utc_now
 from audit_store.errors import WorkspaceError
 from audit_store.fileio import FILE_MODE, replacing
+from audit_store.ledger import append
 from audit_store.next_round_status import NextRound, free, note_path, one_line, read_note, status_of
 from audit_store.people import Person, require_now
 from audit_store.workspace import Workspace
@@ -110,6 +111,8 @@ def start_next_round(
 ) -> NextRound:
     """Start the trainer, unless one is at work on this workspace: then say how far that one is.
 
+    The ledger tells who started which round and how (an event ``round_start``): both happen, or neither.
+
     Parameters
     ----------
     store, person
@@ -132,7 +135,7 @@ def start_next_round(
         When the trainer is not installed here, or can't be started.
     """
     with store.reading() as connection:
-        require_now(connection, person, "publish_round")
+        require_now(connection, person, "publish_round")  # before anything is told of this machine
     workspace = store.workspace
     if command is None and not trainer_installed():
         raise WorkspaceError(
@@ -144,7 +147,7 @@ def start_next_round(
     try:
         if not _take(handle):
             return next_round_status(workspace)
-        _launch(workspace, person, did_it_help, command, handle)
+        _start(store, person, did_it_help, command, handle)
     finally:
         os.close(handle)  # the trainer holds its own copy, and with it the lock
     return next_round_status(workspace)
@@ -161,9 +164,31 @@ def _take(handle: int) -> bool:
     return False
 
 
+def _start(store: Store, person: Person, did_it_help: bool, command: Sequence[str] | None, handle: int) -> None:
+    """Note the start in the ledger and launch the trainer, in one transaction."""
+    workspace = store.workspace
+    process: subprocess.Popen[bytes] | None = None
+    try:
+        with store.writing() as connection:
+            require_now(connection, person, "publish_round")
+            data = {
+                "round_id": workspace.next_round(),
+                "command": shown_command(workspace, did_it_help=did_it_help),
+                "did_it_help": did_it_help,
+                "goes_on": (workspace.run_folder(workspace.next_round()) / "start.json").is_file(),
+            }
+            append(connection, "round_start", person.name, data)
+            process = _launch(workspace, person, did_it_help, command, handle)
+    except BaseException:
+        if process is not None:
+            process.terminate()  # the ledger would not know of it
+        raise
+    threading.Thread(target=process.wait, daemon=True).start()
+
+
 def _launch(
     workspace: Workspace, person: Person, did_it_help: bool, command: Sequence[str] | None, handle: int
-) -> None:
+) -> "subprocess.Popen[bytes]":
     own = [sys.executable, "-m", TRAINER, "train", "--workspace", str(workspace.root)]
     words = list(command) if command is not None else [*own, *train_arguments(workspace, did_it_help=did_it_help)]
     nice = shutil.which("nice")
@@ -194,7 +219,7 @@ def _launch(
         ) from None
     finally:
         os.close(log)
-    threading.Thread(target=process.wait, daemon=True).start()
+    return process
 
 
 def _write_note(workspace: Workspace, note: dict[str, Any]) -> None:
@@ -223,7 +248,8 @@ def _said(workspace: Workspace) -> list[str]:
 def stop_next_round(store: Store, person: Person) -> NextRound:
     """Ask the trainer that a screen started to stop; what it finished is kept, and starting again goes on from there.
 
-    The first time it ends at its next step (SIGINT), asked again it ends at once (SIGTERM).
+    The first time it ends at its next step (SIGINT), asked again it ends at once (SIGTERM). The ledger tells who asked
+    (an event ``round_stop``).
 
     Raises
     ------
@@ -237,6 +263,9 @@ def stop_next_round(store: Store, person: Person) -> NextRound:
     pid = int(note.get("pid", 0)) if note else 0
     if note is not None and pid > 0 and not free(workspace.runs / LOCK):
         asked = int(note.get("stop_asked", 0))
+        with store.writing() as connection:
+            require_now(connection, person, "publish_round")
+            append(connection, "round_stop", person.name, {"round_id": int(note["round_id"]), "at_once": asked > 0})
         _write_note(workspace, {**note, "stop_asked": asked + 1})
         try:
             os.kill(pid, signal.SIGTERM if asked else signal.SIGINT)

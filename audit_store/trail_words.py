@@ -18,6 +18,8 @@ KINDS: dict[str, str] = {
     "batch": "batch",
     "handover": "batch",
     "round": "round",
+    "round_start": "round",
+    "round_stop": "round",
     "export": "export",
     "redact": "comment removed",
     "rebuild": "rebuilt",
@@ -164,6 +166,17 @@ def _round(event: Event, _names: Names) -> str:
     return f"published round {data['round_id']} ({first}, trained with {data['decisions_count']} answers)"
 
 
+def _round_start(event: Event, _names: Names) -> str:
+    data = event.data
+    twice = ", and once more without the decisions" if data["did_it_help"] else ""
+    return f"{'went on' if data['goes_on'] else 'began'} to train round {data['round_id']}{twice}: {data['command']}"
+
+
+def _round_stop(event: Event, _names: Names) -> str:
+    at_once = " at once" if event.data["at_once"] else ""
+    return f"asked the training of round {event.data['round_id']} to stop{at_once}"
+
+
 def _export(event: Event, _names: Names) -> str:
     data = event.data
     return f"wrote export {data['number']} of round {data['round_id']}: {int(data['changed']):,} labels changed"
@@ -222,6 +235,8 @@ _TELLERS: dict[str, Callable[[Event, Names], str]] = {
     "sign_out": _sign_out,
     "person": _person,
     "round": _round,
+    "round_start": _round_start,
+    "round_stop": _round_stop,
     "export": _export,
     "redact": _redact,
     "rebuild": _rebuild,

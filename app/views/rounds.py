@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from app import session
-from app.components import next_round, round_change, round_findings_view
+from app.components import next_round, overlap_view, round_change, round_findings_view
 from app.components.page import Column, chart, heading, table
 from app.components.round_charts import curves_chart, mixture_chart, partition_chart
 from app.components.round_words import curve_words, mixture_words
@@ -197,3 +197,4 @@ def render() -> None:
     _mixtures(round_file)
     _partitions(round_file)
     round_findings_view.show_detectors(round_file)
+    overlap_view.show_overlap(round_file)

@@ -13,6 +13,7 @@ import pytest
 
 from audit_store import next_round
 from audit_store.errors import AccessError, WorkspaceError
+from audit_store.ledger import events_of
 from audit_store.next_round import (
     NextRound,
     next_round_status,
@@ -22,6 +23,8 @@ from audit_store.next_round import (
     train_arguments,
 )
 from audit_store.next_round_status import one_line
+from audit_store.trail_words import sentence
+from audit_store.verify import verify
 from tests.audit_store.conftest import Site
 
 TRAINER = """
@@ -90,6 +93,26 @@ def test_it_is_watched_while_it_runs_and_goes_on_later_once_stopped(small: Site)
     assert train_arguments(small.workspace) == ("--preset", "base", "--seed", "7", "--epochs", "4")
     for name in (".next-round.json", ".next-round.log", ".next-round.lock"):
         assert stat.S_IMODE((small.workspace.runs / name).stat().st_mode) == 0o600
+
+
+def test_the_ledger_tells_who_started_stopped_and_took_up_a_round_and_how(small: Site) -> None:
+    sam = small.people["sam"]
+    start_next_round(small.store, sam, did_it_help=True, command=command(small))
+    reached(small, lambda n: n.epoch == 1)
+    start_next_round(small.store, sam, command=command(small))  # one is at work: nothing starts, nothing is noted
+    for _ in range(2):
+        stop_next_round(small.store, sam)
+    reached(small, lambda n: n.state == "stopped")
+    start_next_round(small.store, sam, command=command(small))
+    told = [sentence(event) for kind in ("round_start", "round_stop") for event in events_of(small.store, kind)]
+    shown = "miracl train --workspace workspace"
+    assert told == [
+        f"sam began to train round 2, and once more without the decisions: {shown} --seed 1 --did-it-help",
+        f"sam went on to train round 2: {shown} --preset base --seed 7 --epochs 4",
+        "sam asked the training of round 2 to stop",
+        "sam asked the training of round 2 to stop at once",
+    ]
+    assert verify(small.store) == []
 
 
 def test_two_stewards_who_press_at_once_start_one(small: Site) -> None:
@@ -167,6 +190,18 @@ def test_a_command_that_is_not_there_is_one_line(small: Site, monkeypatch: pytes
     with pytest.raises(WorkspaceError, match="a trainer that can be started"):
         start_next_round(small.store, small.people["sam"], command=["/nowhere/miracl"])
     assert next_round_status(small.workspace).state == "failed"
+    assert events_of(small.store, "round_start") == []
+
+
+def test_a_start_that_the_ledger_cannot_hold_starts_nothing(small: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(next_round, "append", full)
+    with pytest.raises(OSError, match="no space"):
+        start_next_round(small.store, small.people["sam"], command=command(small))
+    assert started(small) == 0
+    assert next_round_status(small.workspace).state == "none"
 
 
 def test_the_command_shown_names_no_folder_of_this_machine(small: Site) -> None:
