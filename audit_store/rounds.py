@@ -1,12 +1,13 @@
 """Rounds of a workspace: publishing one, opening one, and checking that the cohort is the one it was trained on."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from audit_store.database import Store
 from audit_store.errors import RoundError
+from audit_store.fileio import file_digest
 from audit_store.ledger import append, events_of
 from audit_store.people import Person, require, require_now
 from audit_store.round_reader import RoundFile
@@ -19,6 +20,7 @@ __all__ = [
     "RoundFile",
     "RoundInfo",
     "check_cohort_matches",
+    "note_rounds",
     "open_round",
     "publish_round",
     "write_round",
@@ -44,10 +46,27 @@ def publish_round(
     """
     require(actor, "publish_round")
     path = store.workspace.round_path(round_id)
-    noted = any(event.data.get("round_id") == round_id for event in events_of(store, "round"))
-    if noted or not path.exists():
+    if round_id in _noted(store) or not path.exists():
         path = write_round(store.workspace, round_id, info, tables)
+    _note(store, round_id, actor)
+    return path
+
+
+def note_rounds(store: Store, round_ids: Iterable[int], actor: Person) -> list[int]:
+    """Note those of some complete rounds that a kill left without their line in the ledger; return their ids."""
+    missing = sorted(set(round_ids) - _noted(store))
+    for round_id in missing:
+        _note(store, round_id, actor)
+    return missing
+
+
+def _noted(store: Store) -> set[int]:
+    return {int(event.data["round_id"]) for event in events_of(store, "round")}
+
+
+def _note(store: Store, round_id: int, actor: Person) -> None:
     round_file = open_round(store.workspace, round_id)
+    manifest = store.workspace.cohort / "manifest.json"
     data = {
         "round_id": round_id,
         "parent": round_file.info.parent,
@@ -55,11 +74,11 @@ def publish_round(
         "cohort_fingerprint": round_file.info.cohort_fingerprint,
         "decisions_count": round_file.info.decisions_count,
         "decisions_head": round_file.info.decisions_head,
+        "cohort_manifest": file_digest(manifest) if manifest.is_file() else None,
     }
     with store.writing() as connection:
         require_now(connection, actor, "publish_round")
         append(connection, "round", actor.name, data)
-    return path
 
 
 def open_round(workspace: Workspace, round_id: int | None = None) -> RoundFile:

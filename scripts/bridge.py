@@ -22,7 +22,7 @@ from audit_store.database import Store
 from audit_store.errors import WorkspaceError
 from audit_store.labels import locks as read_locks
 from audit_store.people import operator
-from audit_store.rounds import check_cohort_matches, open_round, publish_round
+from audit_store.rounds import check_cohort_matches, note_rounds, open_round, publish_round
 from audit_store.schema import OPTIONAL_TABLES, ROUND_TABLES
 from audit_store.workspace import Workspace
 from core.cohort.store import open_cohort
@@ -103,8 +103,12 @@ def discard(workspace: Workspace, round_id: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def tidy(workspace: Workspace) -> None:
-    """Remove run folders whose round was published before the process ended."""
+def tidy(store: Store) -> None:
+    """Finish what a kill cut short: note a complete round in the ledger, remove the folders of published rounds."""
+    workspace = store.workspace
+    # Only where the run's folder is still there: a round file of other origin is not taken into the ledger.
+    cut_short = [round_id for round_id in workspace.round_ids() if workspace.run_folder(round_id).is_dir()]
+    note_rounds(store, cut_short, operator())
     for round_id in workspace.round_ids():
         discard(workspace, round_id)
 
@@ -164,7 +168,7 @@ def run_round(
     """
     workspace = store.workspace
     with only_trainer(workspace):
-        tidy(workspace)
+        tidy(store)
         round_id = workspace.next_round()
         parent = workspace.latest_round()
         if fresh:
