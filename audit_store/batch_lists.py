@@ -17,7 +17,7 @@ from audit_store.database import Store, utc_now
 from audit_store.errors import DecisionError
 from audit_store.ledger import append
 from audit_store.queue import Item, item_token
-from audit_store.roles import PERMISSIONS, Person, person_of, require, require_now
+from audit_store.roles import PERMISSIONS, Person, person_of, require_now
 from audit_store.round_reader import RoundFile
 from audit_store.states import snapshot
 
@@ -273,7 +273,7 @@ def reader_of(connection: Connection, name: str) -> Person:
     if row is None:
         raise DecisionError("a reader with an account", "none of that name", "add them on the page People")
     reader = person_of(row)
-    require(reader, "decide")
+    require_now(connection, reader, "decide")
     return reader
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from audit_store.database import Store
 from audit_store.errors import AccessError
-from audit_store.people import PERMISSIONS, Person, require
+from audit_store.people import PERMISSIONS, Person, require_live
 from audit_store.queue import Item, item_token
 from audit_store.round_reader import RoundFile
 from audit_store.states import Snapshot, snapshot
@@ -57,7 +57,7 @@ def conflict_items(store: Store, round_file: RoundFile, person: Person, *, unsur
     AccessError
         When the role may not adjudicate.
     """
-    require(person, "adjudicate")
+    require_live(store, person, "adjudicate")
     now = snapshot(store)
     states = now.states
     chosen = pc.equal(states["state"], "conflict")

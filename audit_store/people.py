@@ -1,9 +1,13 @@
-"""Accounts, sign-in and sessions. What each role may do stands in `audit_store.roles`."""
+"""Accounts and signing in by password.
+
+What each role may do stands in `audit_store.roles`, sessions in `audit_store.sessions`, accounts of an identity
+provider in `audit_store.admission`.
+"""
 
 import re
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pandas as pd
@@ -17,6 +21,7 @@ from audit_store.database import Store, utc_now
 from audit_store.errors import AccessError
 from audit_store.fileio import blake
 from audit_store.ledger import append
+from audit_store.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, temporary_password
 from audit_store.roles import (
     ACTIONS,
     PERMISSIONS,
@@ -26,8 +31,10 @@ from audit_store.roles import (
     operator,
     person_of,
     require,
+    require_live,
     require_now,
 )
+from audit_store.sessions import end_session, resume_session, session_seconds, start_session
 from audit_store.tables import ROLES
 
 __all__ = [
@@ -47,8 +54,10 @@ __all__ = [
     "operator",
     "people_table",
     "require",
+    "require_live",
     "require_now",
     "resume_session",
+    "session_seconds",
     "set_attestation",
     "set_password",
     "set_role",
@@ -76,18 +85,19 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 class SignIn:
     """Limits of signing in; OWASP's authentication advice (2024) is the source of their order of magnitude."""
 
-    shortest_password: int = 8
+    shortest_password: int = SHORTEST_PASSWORD
     free_failures: int = 5
+    free_failures_of_an_address: int = 30  # a ward's people may share one address
     first_wait_seconds: float = 2.0
     longest_wait_seconds: float = 300.0
     forget_failures_hours: float = 24.0
-    idle_minutes: float = 30.0
-    seen_step_seconds: float = 60.0  # how finely use is noted: a write at each key would cost a disk sync
 
 
 SIGN_IN = SignIn()
 _HASHER = PasswordHasher()
+_LONGEST = LONGEST_PASSWORD + 1
 _NOBODY: list[str] = []
+NO_PASSWORD = "!"  # in place of a hash, for accounts of an identity provider; no password matches it
 
 
 def add_person(
@@ -129,7 +139,7 @@ def add_person(
         raise AccessError("a name of 1–32 characters a-z 0-9 . _ -", f"{len(name)} characters", "pick another name")
     if role not in ROLES:
         raise AccessError(f"a role of {', '.join(ROLES)}", "another word", "give --role one of them")
-    credential = _hash(password)
+    credential = _hash(name, password, demo)
     attested = checked_attestation(attestation, attestation_expires)
     with store.writing() as connection:
         require_now(connection, actor, "manage_people")
@@ -147,14 +157,12 @@ def add_person(
         }
         event = append(connection, "person", actor.name, data)
         connection.execute(tables.person.insert().values(**data, credential=credential, created_at=event.created_at))
-    return Person(name, str(data["display_name"]), role, True, demo, temporary, **attested)
+    words, day = attested["attestation"], attested["attestation_expires"]
+    return Person(name, str(data["display_name"]), role, True, demo, temporary, words, day)
 
 
-def _hash(password: str) -> str:
-    if len(password) < SIGN_IN.shortest_password:
-        raise AccessError(
-            f"a password of {SIGN_IN.shortest_password} characters or more", f"{len(password)}", "pick a longer one"
-        )
+def _hash(name: str, password: str, demo: bool = False) -> str:
+    check_password(name, password, demo=demo)
     return _HASHER.hash(password)
 
 
@@ -166,6 +174,12 @@ def _change(store: Store, actor: Person, name: str, values: dict[str, Any], cred
         row = connection.execute(select(tables.person).where(mine)).first()
         if row is None:
             raise AccessError("an account of this workspace", "none of that name", "see miracl person list")
+        if row.issuer is not None and (credential or "role" in values):
+            raise AccessError(
+                "an account of this workspace's own",
+                "one of the identity provider",
+                "change its groups or password at the provider; they hold from the next sign-in",
+            )
         data = {**{column: getattr(row, column) for column in _FIELDS}, **values}
         keep_a_steward(connection, actor, row, data)
         append(connection, "person", actor.name, data)
@@ -195,7 +209,7 @@ def set_role(store: Store, actor: Person, name: str, role: str) -> Person:
 
 def set_password(store: Store, actor: Person, name: str, password: str) -> Person:
     """Set an account's password and end its sessions; one that somebody else set on the screen is temporary."""
-    credential = _hash(password)
+    credential = _hash(name, password)
     temporary = actor.name != name and actor.role != "operator"
     return _change(store, actor, name, {"credential_digest": blake(credential), "temporary": temporary}, credential)
 
@@ -212,15 +226,9 @@ def change_own_password(store: Store, person: Person, old: str, new: str) -> Per
         raise AccessError("an account of your own", "the demo's, which many share", "leave its password as it is")
     if old == new:
         raise AccessError("another password than before", "the same one", "choose a new one")
-    _hash(new)
+    check_password(person.name, new)
     authenticate(store, person.name, old)
     return set_password(store, person, person.name, new)
-
-
-def temporary_password() -> str:
-    """Make a password to hand over once: four groups of four letters and digits that aren't mistaken for each other."""
-    letters = "abcdefghjkmnpqrstuvwxyz23456789"
-    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(4))
 
 
 def set_attestation(store: Store, actor: Person, name: str, text: str | None, expires: str | None) -> Person:
@@ -244,51 +252,68 @@ def list_people(store: Store) -> pd.DataFrame:
     return pd.DataFrame([tuple(row) for row in rows], columns=[column.name for column in columns])
 
 
-def authenticate(store: Store, name: str, password: str) -> Person:
+def authenticate(store: Store, name: str, password: str, *, address: str | None = None) -> Person:
     """Sign in by name and password.
 
     An unknown name, a wrong password and a closed account take the same time and get the same words. After five
-    failures for a name each further try waits, twice as long each time up to five minutes.
+    failures for a name, or thirty from an address, each further try waits, twice as long each time up to five minutes.
+
+    Parameters
+    ----------
+    store, name, password
+        Where, and what was typed.
+    address
+        Network address of the client, where it is known to be the client's own; kept as a keyed digest alone.
 
     Raises
     ------
     AccessError
         When sign-in fails or has to wait.
     """
-    digest = blake("sign-in", name.casefold(), key=store.workspace.secret)
+    secret = store.workspace.secret
+    counted = {blake("sign-in", name.casefold(), key=secret): SIGN_IN.free_failures}
+    if address:
+        counted[blake("sign-in from", address, key=secret)] = SIGN_IN.free_failures_of_an_address
     failures = tables.sign_in_failure
     with store.reading() as connection:
         row = connection.execute(select(tables.person).where(tables.person.c.name == name)).first()
-        failed = connection.execute(select(failures).where(failures.c.digest == digest)).first()
-    _wait(failed)
-    good = _matches(str(row.credential) if row else _nobody(), password) and row is not None and bool(row.active)
+        failed = connection.execute(select(failures).where(failures.c.digest.in_(counted))).all()
+    for kept in failed:
+        _wait(kept, counted[kept.digest])
+    known = row is not None and row.credential != NO_PASSWORD
+    good = _matches(str(row.credential) if row is not None and known else _nobody(), password[:_LONGEST]) and known
+    good = good and row is not None and bool(row.active)
     now = utc_now()
     with store.writing() as connection:
         connection.execute(
             delete(failures).where(failures.c.last_at < now - timedelta(hours=SIGN_IN.forget_failures_hours))
         )
-        failed = connection.execute(select(failures).where(failures.c.digest == digest)).first()
-        connection.execute(delete(failures).where(failures.c.digest == digest))
+        failed = connection.execute(select(failures).where(failures.c.digest.in_(counted))).all()
+        counts = {kept.digest: int(kept.failures) for kept in failed}
+        connection.execute(delete(failures).where(failures.c.digest == next(iter(counted))))
         if good:
-            append(connection, "sign_in", name, {"result": "ok"})
+            append(connection, "sign_in", name, {"result": "ok", "way": "password"})
         else:
-            count = 1 + (int(failed.failures) if failed else 0)
-            connection.execute(failures.insert().values(digest=digest, failures=count, last_at=now))
+            connection.execute(delete(failures).where(failures.c.digest.in_(counted)))
+            rows = [{"digest": digest, "failures": 1 + counts.get(digest, 0), "last_at": now} for digest in counted]
+            connection.execute(failures.insert(), rows)
             if row is not None:
-                append(connection, "sign_in", name, {"result": "failed", "failures": count})
+                append(connection, "sign_in", name, {"result": "failed", "failures": rows[0]["failures"]})
     if not good or row is None:
         raise AccessError("a name and its password", "a pair that does not match", "try again, or ask a steward")
     return person_of(row)
 
 
-def _wait(failed: Any) -> None:
-    if failed is None or failed.failures < SIGN_IN.free_failures:
+def _wait(failed: Any, free: int) -> None:
+    if failed.failures < free:
         return
-    doubled = SIGN_IN.first_wait_seconds * 2 ** min(int(failed.failures) - SIGN_IN.free_failures, 30)
-    until = failed.last_at + timedelta(seconds=min(doubled, SIGN_IN.longest_wait_seconds))
-    left = (until - utc_now()).total_seconds()
-    if left > 0:
-        raise AccessError("fewer tries", f"{failed.failures} that failed", f"wait {int(left) + 1} s and try again")
+    doubled = SIGN_IN.first_wait_seconds * 2 ** min(int(failed.failures) - free, 30)
+    wait = min(doubled, SIGN_IN.longest_wait_seconds)
+    left = (failed.last_at + timedelta(seconds=wait) - utc_now()).total_seconds()
+    if left > 0:  # a clock that was set back makes nobody wait longer
+        raise AccessError(
+            "fewer tries", f"{failed.failures} that failed", f"wait {int(min(left, wait)) + 1} s and try again"
+        )
 
 
 def _nobody() -> str:
@@ -303,48 +328,3 @@ def _matches(credential: str, password: str) -> bool:
         return _HASHER.verify(credential, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-def start_session(store: Store, person: Person) -> str:
-    """Start a session; the returned secret names it and is kept as a digest alone."""
-    secret = secrets.token_urlsafe(32)
-    now = utc_now()
-    with store.writing() as connection:
-        require_now(connection, person, "view")
-        connection.execute(
-            tables.session.insert().values(
-                digest=blake("session", secret), person=person.name, created_at=now, seen_at=now, ended=False
-            )
-        )
-    return secret
-
-
-def resume_session(store: Store, secret: str) -> Person | None:
-    """Whose session it is, as they are now; None when it ended, idled for 30 minutes, or the account is closed."""
-    mine = tables.session.c.digest == blake("session", secret)
-    now = utc_now()
-    with store.reading() as connection:
-        row = connection.execute(select(tables.session).where(mine)).first()
-        if row is None or row.ended or _idle(row.seen_at, now):
-            return None
-        who = connection.execute(select(tables.person).where(tables.person.c.name == row.person)).one()
-    if not who.active:
-        return None
-    if now - row.seen_at > timedelta(seconds=SIGN_IN.seen_step_seconds):
-        with store.writing() as connection:
-            connection.execute(tables.session.update().where(mine).values(seen_at=now))
-    return person_of(who)
-
-
-def _idle(seen_at: datetime, now: datetime) -> bool:
-    return now - seen_at > timedelta(minutes=SIGN_IN.idle_minutes)
-
-
-def end_session(store: Store, secret: str) -> None:
-    """Sign out."""
-    mine = tables.session.c.digest == blake("session", secret)
-    with store.writing() as connection:
-        row = connection.execute(select(tables.session).where(mine)).first()
-        if row is not None and not row.ended:
-            connection.execute(tables.session.update().where(mine).values(ended=True))
-            append(connection, "sign_out", str(row.person), {})

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from audit_store import tables
-from audit_store.database import Store
+from audit_store.database import Store, utc_now
 from audit_store.errors import AccessError
 from audit_store.ledger import append
 from audit_store.tables import ROLES
@@ -49,6 +49,10 @@ class Person:
         Whether the password was set by someone else, who therefore knows it: nothing can be done until it is changed.
     attestation, attestation_expires
         What agreement on the use of the data they attested, and the last day on which it holds (YYYY-MM-DD).
+    issuer
+        The identity provider that vouches for them; None for an account with a password here.
+    barred
+        Whether an attestation that expired, or is missing where one is asked for, keeps them to the page Account.
     """
 
     name: str
@@ -59,6 +63,8 @@ class Person:
     temporary: bool = False
     attestation: str | None = None
     attestation_expires: str | None = None
+    issuer: str | None = None
+    barred: bool = False
 
 
 def operator() -> Person:
@@ -88,7 +94,13 @@ def require(person: Person, action: str) -> None:
 
 
 def require_now(connection: Connection, person: Person, action: str) -> None:
-    """As `require`, with the role and activity that the store holds at this moment."""
+    """As `require`, with the role, activity and attestation that the store holds at this moment.
+
+    Raises
+    ------
+    AccessError
+        As `require`; also while a temporary password is not changed, or no attestation holds that has to.
+    """
     if person.role == "operator":
         require(person, action)
         return
@@ -98,6 +110,23 @@ def require_now(connection: Connection, person: Person, action: str) -> None:
     require(person_of(row), action)
     if row.temporary and action != "view":
         raise AccessError("a password of your own", "a temporary one", "choose your own on the page Account")
+    if attestation_bars(connection, row):
+        came = f"one that ended on {row.attestation_expires}" if row.attestation_expires else "none"
+        raise AccessError("a data-use attestation that holds", came, "ask a steward to note a new one")
+
+
+def require_live(store: Store, person: Person, action: str) -> None:
+    """As `require_now`, for an act that reads: what the person was when they signed in counts for nothing."""
+    with store.reading() as connection:
+        require_now(connection, person, action)
+
+
+def attestation_bars(connection: Connection, row: Any) -> bool:
+    """Whether a person's attestation has expired, or is missing where the workspace asks for one; today in UTC."""
+    if row.attestation_expires:
+        return bool(row.attestation_expires < utc_now().date().isoformat())
+    c = tables.access_rule.c
+    return bool(connection.execute(select(c.require_attestation).order_by(c.id.desc()).limit(1)).scalar())
 
 
 def keep_a_steward(connection: Connection, actor: Person, row: Any, data: dict[str, Any]) -> None:
@@ -122,6 +151,7 @@ def person_of(row: Any) -> Person:
         bool(row.temporary),
         row.attestation,
         row.attestation_expires,
+        row.issuer,
     )
 
 

@@ -18,7 +18,7 @@ from audit_store.quality.noise import (
 from audit_store.quality.pace import Pace, own_pace, pace_by_label, pace_by_purpose, pace_of
 from audit_store.quality.pairs_of_readers import Agreement, agreement_of
 from audit_store.quality.readings import Readings, readings
-from audit_store.roles import Person, require
+from audit_store.roles import Person, require_live
 from audit_store.round_reader import RoundFile
 from audit_store.states import snapshot
 
@@ -86,13 +86,13 @@ def quality(store: Store, person: Person, round_file: RoundFile) -> Quality:
     WorkspaceError
         When the cohort can't be read.
     """
-    require(person, "view")
+    require_live(store, person, "view")
     return _kept(store, round_file)[1]
 
 
 def own(store: Store, person: Person, round_file: RoundFile) -> Own:
     """Tell a person which reader they are and how long they take; for that person's eyes."""
-    require(person, "view")
+    require_live(store, person, "view")
     known = _kept(store, round_file)[0]
     return Own(known.names.get(person.name), own_pace(known, person.name))
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from audit_store import people
-from audit_store.database import utc_now
+from audit_store import people, roles, sessions
+from audit_store.attestations import attestation_required, require_attestation
+from audit_store.database import open_store, utc_now
 from audit_store.decisions import Reading, adjudicate, new_token, record, redact, undo
 from audit_store.errors import AccessError, StoreError
 from audit_store.exports import export_labels
-from audit_store.ledger import events_of, head
+from audit_store.ledger import events_of, head, trail
 from audit_store.people import (
     ACTIONS,
     PERMISSIONS,
@@ -30,14 +32,17 @@ from audit_store.people import (
     people_table,
     require,
     resume_session,
+    session_seconds,
     set_attestation,
     set_password,
     set_role,
     start_session,
     temporary_password,
 )
+from audit_store.quality.report import quality
 from audit_store.rounds import publish_round
 from audit_store.verify import verify
+from audit_store.workspace import create_workspace
 
 from .conftest import PASSWORD, PEOPLE, Site, round_info
 
@@ -162,7 +167,7 @@ def test_sessions_end_by_sign_out_idleness_and_new_passwords(site: Site, monkeyp
     assert authenticate(store, "ann", "another horse") == ann
     four = start_session(store, ann)
     later = utc_now() + timedelta(minutes=31)
-    monkeypatch.setattr(people, "utc_now", lambda: later)
+    monkeypatch.setattr(sessions, "utc_now", lambda: later)
     assert resume_session(store, four) is None
 
 
@@ -282,3 +287,126 @@ def test_an_attestation_holds_until_its_last_day_and_then_has_expired(
             set_attestation(site.store, sam, "ann", text, day)
     with pytest.raises(AccessError):
         people_table(site.store, site.people["aud"])
+
+
+def test_a_session_lasts_twelve_hours_however_busy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = utc_now()
+    secret = start_session(site.store, site.people["ann"])
+    for minutes in range(20, 12 * 60, 20):
+        monkeypatch.setattr(sessions, "utc_now", lambda minutes=minutes: began + timedelta(minutes=minutes))
+        assert resume_session(site.store, secret) is not None, minutes
+    monkeypatch.setattr(sessions, "utc_now", lambda: began + timedelta(hours=12, seconds=2))
+    assert resume_session(site.store, secret) is None
+
+
+def test_looking_whether_a_session_lives_does_not_keep_it_alive(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = utc_now()
+    secret = start_session(site.store, site.people["ann"])
+    for minutes in (10, 20, 29):
+        monkeypatch.setattr(sessions, "utc_now", lambda minutes=minutes: began + timedelta(minutes=minutes))
+        assert resume_session(site.store, secret, used=False) is not None
+    assert 30 < session_seconds(site.store, secret) < 61
+    monkeypatch.setattr(sessions, "utc_now", lambda: began + timedelta(minutes=31))
+    assert resume_session(site.store, secret, used=False) is None
+    assert session_seconds(site.store, secret) == 0
+
+
+def test_thirty_failures_from_one_address_make_it_wait_whoever_it_tries(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "_matches", lambda kept, given: given == PASSWORD and kept != people._nobody())
+    for number in range(people.SIGN_IN.free_failures_of_an_address):
+        with pytest.raises(AccessError, match="does not match"):
+            authenticate(site.store, f"guess{number}", "wrong horse", address="192.0.2.7")
+    with pytest.raises(AccessError, match="wait"):
+        authenticate(site.store, "ann", PASSWORD, address="192.0.2.7")
+    assert authenticate(site.store, "ann", PASSWORD, address="192.0.2.8").name == "ann"
+    later = utc_now() + timedelta(seconds=3)
+    monkeypatch.setattr(people, "utc_now", lambda: later)
+    assert authenticate(site.store, "ann", PASSWORD, address="192.0.2.7").name == "ann"
+    with pytest.raises(AccessError, match="does not match"):  # one success does not clear the address
+        authenticate(site.store, "guess99", "wrong horse", address="192.0.2.7")
+    with pytest.raises(AccessError, match="wait"):
+        authenticate(site.store, "ann", PASSWORD, address="192.0.2.7")
+    assert "192.0.2.7" not in str(trail(site.store, limit=500)["payload"].tolist())
+
+
+def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_longest_wait(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(6):
+        with pytest.raises(AccessError):
+            authenticate(site.store, "ann", "wrong horse")
+    earlier = utc_now() - timedelta(days=400)
+    monkeypatch.setattr(people, "utc_now", lambda: earlier)
+    with pytest.raises(AccessError, match=r"wait \d{1,3} s"):
+        authenticate(site.store, "ann", PASSWORD)
+
+
+def test_the_passwords_that_anyone_tries_first_are_refused(site: Site) -> None:
+    for password in ("password", "Welcome1", "newcomer", "newcomer123", "aaaaaaaa", "x" * 1001, "xyzshort"[:5]):
+        with pytest.raises(AccessError) as caught:
+            add_person(site.store, operator(), "newcomer", password)
+        assert password == "password" or password not in str(caught.value)
+    assert find_person(site.store, "newcomer") is None
+    add_person(site.store, operator(), "newcomer", "a quiet heron at nine")
+
+
+def test_a_new_workspace_has_no_account_and_no_password(tmp_path: Path) -> None:
+    store = open_store(create_workspace(tmp_path / "new"))
+    assert list_people(store).empty
+    for name, password in (("demo", "demo-password"), ("admin", "admin"), ("operator", ""), ("", "")):
+        with pytest.raises(AccessError):
+            authenticate(store, name, password)
+    store.close()
+
+
+def test_whose_attestation_has_expired_can_sign_in_and_do_nothing_else(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sam, ann = site.store, site.people["sam"], site.people["ann"]
+    today = utc_now().date()
+    set_attestation(store, sam, "ann", "DUA 1.5", today.isoformat())
+    secret = start_session(store, ann)
+    site.say("ann", *site.singles()[0], "present")
+    tomorrow = utc_now() + timedelta(days=1)
+    monkeypatch.setattr(roles, "utc_now", lambda: tomorrow)
+    before = head(store)
+    for act in (
+        lambda: site.say("ann", *site.singles()[1], "present"),
+        lambda: log_access(store, ann, "chart", 1, 1000, "shock"),
+        lambda: quality(store, ann, site.round),
+    ):
+        with pytest.raises(AccessError, match="attestation"):
+            act()
+    assert head(store) == before
+    now = resume_session(store, secret)
+    assert now is not None
+    assert now.barred
+    assert authenticate(store, "ann", PASSWORD).name == "ann"
+    set_attestation(store, sam, "ann", "DUA 1.6", (today + timedelta(days=30)).isoformat())
+    site.say("ann", *site.singles()[1], "present")
+    again = resume_session(store, secret)
+    assert again is not None
+    assert not again.barred
+
+
+def test_an_attestation_is_asked_of_everyone_only_where_a_steward_says_so(site: Site) -> None:
+    store, sam = site.store, site.people["sam"]
+    assert not attestation_required(store)
+    site.say("ann", *site.singles()[0], "present")
+    with pytest.raises(AccessError):
+        require_attestation(store, site.people["ann"], True)
+    with pytest.raises(AccessError, match="of your own first"):
+        require_attestation(store, sam, True)
+    set_attestation(store, sam, "sam", "DUA", "2999-01-01")
+    require_attestation(store, sam, True)
+    assert attestation_required(store)
+    with pytest.raises(AccessError, match="attestation"):
+        site.say("ann", *site.singles()[1], "present")
+    set_attestation(store, sam, "ann", "DUA", "2999-01-01")
+    site.say("ann", *site.singles()[1], "present")
+    require_attestation(store, sam, False)
+    site.say("ben", *site.singles()[1], "present")
+    assert events_of(store, "access_rule")[-1].data["require_attestation"] is False
+    assert verify(store) == []
