@@ -9,7 +9,7 @@ from sqlalchemy import select
 from audit_store import tables
 from audit_store.database import Store
 from audit_store.errors import ExportError
-from audit_store.exports import read_manifest
+from audit_store.export_manifest import read_manifest
 from audit_store.fileio import file_digest
 from audit_store.people import Person, log_access, require_now
 

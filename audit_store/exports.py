@@ -22,6 +22,8 @@ from sqlalchemy import Connection, select
 from audit_store import tables
 from audit_store.database import Store, utc_now
 from audit_store.errors import ExportError
+from audit_store.export_manifest import read_manifest
+from audit_store.file_checks import hold_or_refuse
 from audit_store.fileio import canonical_json, file_digest, make_folder, remove_leftovers, sync_directory, sync_file
 from audit_store.labels import Policy, cleaned_long, cleaned_wide, listfile
 from audit_store.ledger import append, projected
@@ -30,6 +32,8 @@ from audit_store.round_reader import RoundFile
 from audit_store.rounds import check_cohort_matches, open_round
 from audit_store.schema import BASES
 from audit_store.states import Snapshot, snapshot
+
+__all__ = ["FORMATS", "Written", "export_labels", "list_exports", "read_manifest", "recover"]
 
 FORMATS = ("csv", "parquet")
 EXPORT_SCHEMA_VERSION = 1
@@ -77,6 +81,8 @@ def export_labels(
         On an unknown format, or a disk that can't be written.
     RoundError
         When the round is missing, or the cohort changed since it was trained.
+    ChainError
+        When the ledger, or a table that follows from it, does not hold: it is walked before anything is written.
     """
     require(actor, "export")
     chosen = policy or Policy()
@@ -86,6 +92,7 @@ def export_labels(
         round_file = open_round(store.workspace, round_file)
     check_cohort_matches(store.workspace, round_file)
     recover(store)
+    hold_or_refuse(store)
     now = snapshot(store)
     aside = store.workspace.exports / f".export.{os.getpid()}.part"
     shutil.rmtree(aside, ignore_errors=True)
@@ -263,17 +270,6 @@ def recover(store: Store) -> list[int]:
                     _note(connection, operator().name, manifest, file_digest(path / "manifest.json"))
                     found.append(number)
     return found
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Read the manifest of an export; None where it is not one."""
-    try:
-        body = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        int(body["number"]), int(body["round"]), int(body["counts"]["changed"]), body["decisions"]["head"]["hash"]
-        list(body["files"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return dict(body)
 
 
 def list_exports(store: Store) -> pd.DataFrame:

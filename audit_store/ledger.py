@@ -66,19 +66,19 @@ def append(connection: Connection, kind: str, actor: str, data: Mapping[str, Any
     Event
         With its sequence number, which is the id of the row that follows from it.
     """
-    last = connection.execute(select(tables.head.c.events, tables.head.c.hash)).one()
-    seq = int(last.events) + 1
+    count, previous = Store.head_at(connection)
+    seq = count + 1
     at = utc_now()
     payload = payload_text(seq, at, kind, actor, data)
-    digest = event_hash(last.hash, payload)
+    digest = event_hash(previous, payload)
     connection.execute(
         tables.event.insert().values(
-            seq=seq, created_at=at, kind=kind, actor=actor, payload=payload, prev_hash=last.hash, hash=digest
+            seq=seq, created_at=at, kind=kind, actor=actor, payload=payload, prev_hash=previous, hash=digest
         )
     )
     connection.execute(tables.head.update().values(events=seq, hash=digest))
     Store.remember_head(connection, seq, digest)
-    return Event(seq, at, kind, actor, dict(data), str(last.hash), digest)
+    return Event(seq, at, kind, actor, dict(data), previous, digest)
 
 
 def payload_text(seq: int, at: datetime, kind: str, actor: str, data: Mapping[str, Any]) -> str:
@@ -123,16 +123,21 @@ def walk(connection: Connection, start: int = 0) -> Iterator[Any]:
 
 def parsed(row: Any) -> Event | None:
     """Read an event from its row; None where the JSON is not an event."""
+    return parsed_text(row.payload, str(row.prev_hash), str(row.hash))
+
+
+def parsed_text(payload: str, prev_hash: str, digest: str) -> Event | None:
+    """Read an event from its canonical JSON and hashes; None where the JSON is not an event."""
     try:
-        body = json.loads(row.payload)
+        body = json.loads(payload)
         return Event(
             int(body["seq"]),
             datetime.fromisoformat(body["at"]),
             str(body["kind"]),
             str(body["actor"]),
             dict(body["data"]),
-            str(row.prev_hash),
-            str(row.hash),
+            prev_hash,
+            digest,
         )
     except (ValueError, KeyError, TypeError):
         return None

@@ -86,8 +86,13 @@ def write_round(
             "schema_version": ROUND_SCHEMA_VERSION,
         }
         with replacing(workspace.round_digest_path(round_id)) as digest_file:
-            digest_file.write_text(json.dumps(beside, indent=1), encoding="utf-8")
+            digest_file.write_text(digest_text(beside), encoding="utf-8")
     return path
+
+
+def digest_text(beside: Mapping[str, Any]) -> str:
+    """Write what stands in the digest file beside a round."""
+    return json.dumps(beside, indent=1)
 
 
 def _fill(aside: Path, row: dict[str, Any], tables: Mapping[str, Source], groups: dict[str, str]) -> None:
