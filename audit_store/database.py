@@ -1,11 +1,10 @@
-"""The decisions store's engine: opening, settings, transactions, migrations. What only SQLite knows stands here alone.
+"""The decisions store: opening, transactions, schema.
 
 Every act is one write transaction. Writers are serialised: on SQLite by BEGIN IMMEDIATE, elsewhere by locking the
 row of the table `head`; ids therefore grow in the order of commits, and a reader that asks for what is newer than
-the last id it saw misses nothing.
+the last id it saw misses nothing. What differs between databases stands in `engines`.
 """
 
-import json
 import os
 import threading
 from collections.abc import Iterator
@@ -14,20 +13,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from audit_store import tables
+from audit_store.engines import BUSY_TIMEOUT_MS, described, make_engine, one_line, writer_of
 from audit_store.errors import StoreError, WorkspaceError
-from audit_store.fileio import FILE_MODE, locked, replacing
+from audit_store.head_file import mirror_head, read_head_file
 from audit_store.tables import REVISION
 from audit_store.workspace import Workspace
 
-BUSY_TIMEOUT_MS = 30_000
+__all__ = [
+    "GENESIS",
+    "Store",
+    "create_schema",
+    "described",
+    "known_revisions",
+    "lock_schema",
+    "make_engine",
+    "open_store",
+    "read_head_file",
+    "utc_now",
+    "version_of",
+]
+
 GENESIS = "0" * 64
 _MIGRATIONS = Path(__file__).parent / "migrations"
-_REMEMBERED_HEAD = "ledger_head"
+_HEAD = "ledger_head"
+_SCHEMA_LOCK = 7161
+_LOCK_HEAD = select(
+    tables.head, select(text("version_num")).select_from(text("alembic_version")).scalar_subquery().label("version")
+).with_for_update(of=tables.head)
 
 
 def utc_now() -> datetime:
@@ -49,17 +64,16 @@ class Store:
     def __init__(self, workspace: Workspace, engine: Engine) -> None:
         self.workspace = workspace
         self._reader = engine
-        options: dict[str, Any] = {"miracl_write": True}
-        if engine.dialect.name != "sqlite":
-            options["isolation_level"] = "READ COMMITTED"
-        self._writer = engine.execution_options(**options)
+        self._writer = writer_of(engine)
+        self._url = workspace.decisions_url
+        self._turn: threading.Lock | None = threading.Lock() if engine.dialect.name == "sqlite" else None
         self.memory: dict[str, Any] = {}
         self.memory_lock = threading.RLock()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a read transaction: one consistent view of the store."""
-        with _one_line(), self._reader.connect() as connection, connection.begin():
+        with one_line(self._url), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -68,29 +82,50 @@ class Store:
 
         The ledger's head is mirrored outside the database once the transaction is committed.
         """
-        with _one_line(), self._writer.connect() as connection:
+        with one_line(self._url), self._in_turn(), self._writer.connect() as connection:
             with connection.begin():
                 # Elsewhere than on SQLite this is the lock that puts writers in line.
-                connection.execute(select(tables.head.c.events).with_for_update())
+                place = connection.execute(_LOCK_HEAD).first()
+                check_place(self.workspace, place)
+                if place is None or place.version != REVISION:
+                    found = "none" if place is None else f"schema {place.version}"
+                    raise StoreError(f"decisions of schema {REVISION}", found, "start this server or command again")
+                before = (int(place.events), str(place.hash))
+                connection.info[_HEAD] = before  # connections are used again: what it held is of another transaction
                 yield connection
-            moved = connection.info.pop(_REMEMBERED_HEAD, None)
-        if moved is not None:
-            self._mirror(*moved)
+            after: tuple[int, str] = connection.info.pop(_HEAD)
+        if after != before:
+            self._mirror(*after)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Let this process's writers on SQLite wait in line; its own waiting only looks again now and then."""
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StoreError("a turn in the decisions store", "others who were writing", "try again in a moment")
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @staticmethod
+    def head_at(connection: Connection) -> tuple[int, str]:
+        """Count and hash of the ledger's head as this write transaction has it."""
+        head: tuple[int, str] = connection.info[_HEAD]
+        return head
 
     @staticmethod
     def remember_head(connection: Connection, count: int, digest: str) -> None:
-        """Note the head that this transaction will leave, for the mirror."""
-        connection.info[_REMEMBERED_HEAD] = (count, digest)
+        """Note the head that this transaction will leave, for what it appends next and for the mirror."""
+        connection.info[_HEAD] = (count, digest)
 
     def _mirror(self, count: int, digest: str) -> None:
         """Write the head beside the database, unless a later one is there already."""
         path = self.workspace.head_file
         try:
-            with locked(path.with_name(".decisions.head.lock")):
-                kept = read_head_file(path)
-                if kept is None or kept[0] < count:
-                    with replacing(path) as aside:
-                        aside.write_text(json.dumps({"count": count, "hash": digest}), encoding="ascii")
+            mirror_head(path, count, digest)
         except OSError as error:
             raise StoreError(
                 f"a workspace in which {path.name} can be written",
@@ -112,31 +147,37 @@ class Store:
                 del _OPEN[key]
 
 
-def read_head_file(path: Path) -> tuple[int, str] | None:
-    """Count and hash that stand outside the database; None where the file is missing or unreadable."""
-    try:
-        body = json.loads(path.read_text(encoding="ascii"))
-        return int(body["count"]), str(body["hash"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def check_place(workspace: Workspace, place: Any) -> None:
+    """Refuse a store of another workspace, one that has moved, and one that a move has not finished filling.
 
+    Parameters
+    ----------
+    workspace
+        Whose store it should be.
+    place
+        The row of `head` (workspace_id, state, moved_to), or None.
 
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Say a database's or a disk's failure in one line, without the values that were being written."""
-    try:
-        yield
-    except DBAPIError as error:
-        reason = type(error.orig).__name__ if error.orig is not None else type(error).__name__
-        words = str(error.orig).splitlines()[0][:120] if error.orig is not None else ""
-        told = words if reason == "OperationalError" else ""
-        raise StoreError(
-            "a decisions store that can be read and written",
-            f"{reason} {told}".strip(),
-            "check the disk, its permissions and MIRACL_DECISIONS_URL; nothing was changed",
-        ) from None
-    except SQLAlchemyError as error:
-        raise StoreError("a decisions store that answers", type(error).__name__, "see MIRACL_DECISIONS_URL") from None
+    Raises
+    ------
+    WorkspaceError
+        Naming what is the matter.
+    """
+    if place is None:
+        raise WorkspaceError("the ledger's head in the decisions store", "none", "restore the store from a backup")
+    if place.workspace_id is not None and place.workspace_id != workspace.workspace_id:
+        raise WorkspaceError(
+            "this workspace's decisions", "another workspace's", "give each workspace its own MIRACL_DECISIONS_URL"
+        )
+    if place.state == "moved":
+        raise WorkspaceError(
+            "a store that takes decisions",
+            f"one that has moved to {place.moved_to}",
+            "set MIRACL_DECISIONS_URL to it (where miracl store migrate was cut short, run it once more)",
+        )
+    if place.state != "open":
+        raise WorkspaceError(
+            "a store that takes decisions", "one that a move has not finished filling", "run miracl store migrate again"
+        )
 
 
 _OPEN: dict[tuple[int, str, str], Store] = {}
@@ -144,20 +185,21 @@ _OPEN_LOCK = threading.Lock()
 
 
 def open_store(workspace: Workspace) -> Store:
-    """Open a workspace's decisions, bringing them to this version's schema; one store per process and workspace.
+    """Open a workspace's decisions; one store per process and workspace. An empty one gets this version's schema.
 
     Raises
     ------
     WorkspaceError
-        When the decisions are of a newer version, or the URL can't be used.
+        When the decisions are of an earlier or newer schema, of another workspace or have moved, or the URL can't be
+        used.
     """
     key = (os.getpid(), str(workspace.root), workspace.decisions_url)
     with _OPEN_LOCK:
         if key not in _OPEN:
-            engine = _engine(workspace.decisions_url)
+            engine = make_engine(workspace.decisions_url)
             try:
-                with _one_line():
-                    _migrate(engine)
+                with one_line(workspace.decisions_url):
+                    _settle_in(workspace, engine)
             except BaseException:
                 engine.dispose()
                 raise
@@ -165,81 +207,91 @@ def open_store(workspace: Workspace) -> Store:
         return _OPEN[key]
 
 
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(url, parsed.database or "")
-        return create_engine(url, pool_pre_ping=True, isolation_level="REPEATABLE READ")
-    except (ArgumentError, NoSuchModuleError, ImportError, ValueError):
-        raise WorkspaceError(
-            "a database URL that can be used",
-            "one that can't",
-            "set MIRACL_DECISIONS_URL to postgresql+psycopg://… and install its driver, or unset it",
-        ) from None
+def _settle_in(workspace: Workspace, engine: Engine) -> None:
+    """Make the schema in an empty store, note whose it is on first use, and refuse what can't be used."""
+    with engine.connect() as connection, connection.begin():
+        if _fits(workspace, connection):
+            return
+    with writer_of(engine).connect() as connection, connection.begin():
+        lock_schema(connection)
+        if version_of(connection) is None:
+            if set(inspect(connection).get_table_names()) & set(tables.metadata.tables):
+                raise WorkspaceError(
+                    "a decisions store or an empty database", "tables of something else", "name a database of its own"
+                )
+            create_schema(connection)
+        if not _fits(workspace, connection):
+            connection.execute(tables.head.update().values(workspace_id=workspace.workspace_id))
 
 
-def _sqlite_engine(url: str, file: str) -> Engine:
-    """SQLite with a write-ahead log, full sync, foreign keys; transactions opened by us, never by the driver."""
-    if file in ("", ":memory:"):
-        raise WorkspaceError("a decisions file", "a store in memory", "name a file in MIRACL_DECISIONS_URL")
-    try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT, FILE_MODE))
-    except OSError as error:
-        raise WorkspaceError(
-            "a decisions file that can be written", error.strerror or type(error).__name__, "check the folder"
-        ) from None
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False})
-
-    def settle(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for setting in (
-            f"busy_timeout = {BUSY_TIMEOUT_MS}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-        ):
-            cursor.execute(f"PRAGMA {setting}")
-        cursor.close()
-
-    def begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get("miracl_write")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN DEFERRED")
-
-    event.listen(engine, "connect", settle)
-    event.listen(engine, "begin", begin)
-    return engine
+def _fits(workspace: Workspace, connection: Connection) -> bool:
+    """Whether the store is this workspace's at this schema; False where it is nobody's yet."""
+    version = version_of(connection)
+    if version is None:
+        return False
+    if version != REVISION:
+        if version in known_revisions():
+            raise WorkspaceError(
+                f"decisions of schema {REVISION}", f"schema {version}, an earlier one", "run miracl store upgrade"
+            )
+        raise WorkspaceError(f"decisions of schema {REVISION} or earlier", "a newer schema", "upgrade miracl-audit")
+    place = connection.execute(select(tables.head.c.workspace_id, tables.head.c.state, tables.head.c.moved_to)).first()
+    check_place(workspace, place)
+    return place is not None and place.workspace_id is not None
 
 
-def _version(connection: Connection) -> str | None:
+def lock_schema(connection: Connection) -> None:
+    """Wait until nobody else makes or changes the schema; held until the transaction ends. SQLite has its own lock."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+
+
+def version_of(connection: Connection) -> str | None:
+    """Give a store's schema; None where there is none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return None if found is None else str(found)
 
 
-def _migrate(engine: Engine) -> None:
-    """Bring the schema to `REVISION` in one transaction, so that a failed step leaves the old store."""
-    with engine.connect() as connection, connection.begin():
-        if _version(connection) == REVISION:
-            return
-    from alembic import command
+def _alembic() -> Any:
     from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    with engine.execution_options(miracl_write=True).connect() as connection, connection.begin():
-        if engine.dialect.name != "sqlite":
-            connection.execute(text("SELECT pg_advisory_xact_lock(7161)"))
-        version = _version(connection)
-        if version == REVISION:
-            return
-        if version is not None and version not in known:
-            raise WorkspaceError(f"decisions of schema {REVISION} or earlier", "a newer schema", "upgrade miracl-audit")
-        config.attributes["connection"] = connection
-        command.upgrade(config, REVISION)
-        if connection.execute(select(tables.head.c.id)).first() is None:
-            connection.execute(tables.head.insert().values(id=1, events=0, hash=GENESIS))
+    return config
+
+
+def known_revisions() -> list[str]:
+    """Schemas that this version knows, earliest first."""
+    from alembic.script import ScriptDirectory
+
+    return [script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()][::-1]
+
+
+def create_schema(connection: Connection, revision: str = REVISION) -> None:
+    """Bring a store to a schema, within the caller's write transaction; an empty one gets its ledger's head.
+
+    Parameters
+    ----------
+    connection
+        In a write transaction; the store is empty or of an earlier schema.
+    revision
+        The schema, the present one by default.
+
+    Raises
+    ------
+    WorkspaceError
+        When a PostgreSQL database does not keep text as UTF-8.
+    """
+    from alembic import command
+
+    if connection.dialect.name == "postgresql":
+        kept = str(connection.execute(text("SHOW server_encoding")).scalar())
+        if kept != "UTF8":
+            raise WorkspaceError("a PostgreSQL database in UTF8", kept, "make one with: createdb -E UTF8 -T template0")
+    config = _alembic()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    if connection.execute(select(tables.head.c.id)).first() is None:
+        connection.execute(tables.head.insert().values(id=1, events=0, hash=GENESIS))

@@ -22,7 +22,7 @@ from sqlalchemy import (
     false,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 
 ANSWERS = ("present", "absent", "cannot_tell", "retract")
 CERTAINTIES = ("high", "low")
@@ -68,6 +68,9 @@ head = Table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("events", BigInteger, nullable=False),
     Column("hash", String(64), nullable=False),
+    Column("workspace_id", String(64)),
+    Column("state", String(16), nullable=False, server_default="open"),
+    Column("moved_to", Text),
     CheckConstraint("id = 1", name="single"),
 )
 

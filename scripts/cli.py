@@ -10,12 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from audit_store.errors import StoreError
-from audit_store.quiet import keep_quiet
+from audit_store.quiet import keep_quiet, tell_fault
 from core.errors import MiraclError
 from scripts.benchmark_cli import benchmark_app
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
 from scripts.running import EXIT_STOPPED, console, invent, parse_settings, run_training
+from scripts.store_cli import store_app
 
 app = typer.Typer(
     name="miracl",
@@ -30,12 +31,14 @@ cohort_app = typer.Typer(
 )
 app.add_typer(cohort_app, name="build-cohort")
 app.add_typer(person_app, name="person")
+app.add_typer(store_app, name="store")
 app.add_typer(benchmark_app, name="benchmark")
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
 ]
 DEFAULT_WORKSPACE = Path("workspace")
+EXIT_FAULT = 1
 
 
 @cohort_app.command("eicu")
@@ -337,7 +340,12 @@ def guarded(command: Callable[..., object]) -> int:
 def main() -> None:
     """Entry point of the `miracl` command."""
     keep_quiet()
-    sys.exit(guarded(app))
+    try:
+        status = guarded(app)
+    except Exception as error:  # Typer has put a hook of its own in place, which would print the error's words
+        tell_fault(error)
+        status = EXIT_FAULT
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, text
 
 from audit_store import batches
 from audit_store.assignments import assigned
@@ -26,16 +26,15 @@ from audit_store.batches import (
     pace,
     take_batch,
 )
-from audit_store.database import _MIGRATIONS, Store, _engine, open_store
+from audit_store.database import Store, make_engine
 from audit_store.decisions import Reading, new_token, record, record_together, undo
 from audit_store.errors import AccessError, DecisionError
 from audit_store.guidelines import load
 from audit_store.people import operator
 from audit_store.protocol import Protocol, Terms, sign_protocol
 from audit_store.sampling import plan
-from audit_store.tables import PURPOSES, REVISION
+from audit_store.tables import PURPOSES
 from audit_store.verify import rebuild, verify
-from audit_store.workspace import create_workspace
 
 from .conftest import PEOPLE, Site
 
@@ -209,7 +208,7 @@ def test_two_servers_that_draw_at_once_never_give_the_same_flag(site: Site) -> N
     gate, wrong = threading.Barrier(2), []
 
     def draw(who: str) -> None:
-        store = Store(site.workspace, _engine(site.workspace.decisions_url))  # a memory and connections of its own
+        store = Store(site.workspace, make_engine(site.workspace.decisions_url))  # a memory and connections of its own
         try:
             gate.wait()
             for _ in range(4):
@@ -509,28 +508,3 @@ def test_tampering_is_found_and_mended_by_a_rebuild(site: Site, statement: str, 
     assert {finding.where for finding in verify(site.store)} == {where}
     rebuild(site.store, operator())
     assert verify(site.store) == []
-
-
-def test_a_store_of_the_first_schema_is_brought_up_with_what_it_holds(tmp_path: Path) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    workspace = create_workspace(tmp_path)
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    engine = create_engine(workspace.decisions_url)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
-        connection.execute(text("INSERT INTO head (id, events, hash) VALUES (1, 0, :h)"), {"h": "0" * 64})
-        assert "protocol" not in inspect(connection).get_table_names()
-    engine.dispose()
-    store = open_store(workspace)
-    signed = sign_protocol(store, operator(), Terms(), load())
-    assert assigned(store).num_rows == 0
-    assert verify(store) == []
-    with store.reading() as connection:
-        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == REVISION
-        assert "protocol_hash" in {column["name"] for column in inspect(connection).get_columns("assignment")}
-    assert len(signed.hash) == 64
-    store.close()
