@@ -1,14 +1,13 @@
 """The frame around every screen: the bar at the top, and the one line shown when something can't be opened."""
 
-import re
 from collections.abc import Callable, Mapping
-from html import escape
 from typing import Any
 
 import streamlit as st
 
 from app import session
 from app.components import landmarks
+from app.plain import escape, literal
 from audit_store.people import Person
 
 IN_THE_BAR = 6  # more pages than this, and those used once in a while go behind "More"
@@ -67,7 +66,7 @@ def top_bar(pages: Mapping[str, Any], person: Person, here: str) -> None:
         name = person.display_name or person.name
         if ACCOUNT in pages:
             with st.container(key="here" if here == ACCOUNT else "own_account", width="content"):
-                st.page_link(pages[ACCOUNT], label=plain(name))
+                st.page_link(pages[ACCOUNT], label=literal(name))
         st.button("Sign out", key="sign_out", type="tertiary", on_click=session.sign_out)
     landmarks.tell(here)
 
@@ -78,11 +77,6 @@ def split(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if len(names) <= IN_THE_BAR:
         return names, ()
     return tuple(n for n in names if n not in ONCE_IN_A_WHILE), tuple(n for n in names if n in ONCE_IN_A_WHILE)
-
-
-def plain(name: str) -> str:
-    """A name as a link's words: nothing of it is markup."""
-    return re.sub(r"([^\w\s])", r"\\\1", name)
 
 
 def guarded(render: Callable[[], None]) -> Callable[[], None]:

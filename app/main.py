@@ -9,6 +9,7 @@ import streamlit as st
 from app import session, theme
 from app.components import tab_session
 from app.frame import guarded, top_bar, trouble
+from app.plain import literal
 from app.views import account, adjudication, export, people, protocol, quality, queue, review, rounds, sign_in, trail
 from audit_store.people import PERMISSIONS, Person
 
@@ -80,7 +81,7 @@ def main() -> None:
         trouble(error)
         return
     if line:
-        st.toast(line)
+        st.toast(literal(line))
     with session.drawing(person):
         page.run()
 
@@ -88,7 +89,7 @@ def main() -> None:
 def _outside(line: str | None) -> None:
     """The sign-in page; a reloaded tab brings its sitting back by itself."""
     if line:
-        st.info(line)
+        st.info(literal(line))
     sign_in.render()
     place = session.workspace().workspace_id
     if session.has_left():

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import streamlit as st
 from app import session
 from app.components.export_words import policy_words
 from app.components.page import Column, table
+from app.plain import escape
 from audit_store.export_files import DOWNLOAD_LIMIT, check_export, read_for_download
 from audit_store.exports import list_exports, read_manifest
 from audit_store.labels import Policy

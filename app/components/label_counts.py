@@ -1,10 +1,9 @@
 """How far the round is, label by label: figures and a bar whose parts differ by pattern, not by colour alone."""
 
-from html import escape
-
 import pandas as pd
 
 from app.components.page import Column, Markup, table
+from app.plain import escape
 
 PARTS = {
     "locked": "locked",

@@ -1,11 +1,11 @@
 """The next round: the command to copy, a button where this machine can train, how far it is, and a way to stop it."""
 
 from datetime import UTC, datetime
-from html import escape
 
 import streamlit as st
 
 from app import session
+from app.plain import escape
 from audit_store.next_round import (
     NextRound,
     next_round_status,

@@ -5,11 +5,11 @@ dotted line above the words and is named so.
 """
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import groupby
 
 import streamlit as st
 
+from app.plain import escape
 from audit_store.chart import Note, Visit
 from audit_store.terms import Mark, Passage, Segment, find_terms, segments
 

@@ -1,7 +1,6 @@
 """How far the detectors pick the same pairs: a heat map of shares, what stands out in it in words, and a table."""
 
 from functools import cache
-from html import escape
 from itertools import product
 from typing import Any
 
@@ -12,6 +11,7 @@ import streamlit as st
 from app import theme
 from app.components.page import Column, chart, table
 from app.components.probability_chart import quiet
+from app.plain import escape
 from audit_store.detector_overlap import FLAGS, Overlap, overlap
 from audit_store.detector_words import title
 from audit_store.rounds import RoundFile

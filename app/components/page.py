@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import altair as alt
 import streamlit as st
+
+from app.plain import escape
 
 AltairChart = (
     alt.Chart

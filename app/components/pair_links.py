@@ -4,11 +4,11 @@ The link itself is a plain one with a random token, so that it can also be copie
 """
 
 from collections.abc import Callable
-from html import escape
 
 import streamlit as st
 
 from app.components.page import Markup
+from app.plain import escape
 
 _KEY = "pair_links"
 _SCRIPT = """

@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import streamlit as st
@@ -10,6 +9,7 @@ import streamlit as st
 from app import session
 from app.components.page import Column, table
 from app.components.pair_links import link
+from app.plain import escape
 from audit_store.chart import masked
 from audit_store.protocol import Protocol
 from audit_store.rounds import RoundFile, open_round

@@ -1,9 +1,8 @@
 """What this label needs: the panel's items as lines that open, with their values, times and units."""
 
-from html import escape
-
 import streamlit as st
 
+from app.plain import escape
 from audit_store.panel import PanelItem, PanelResult, PanelValue
 
 DIRECTIONS = {"supports": ("▲", "for"), "against": ("▽", "against"), "neutral": ("", "")}

@@ -1,12 +1,12 @@
 """The panes of a pair's page that other screens show too: series, notes, the guideline, why it was flagged."""
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
 import streamlit as st
 
 from app.components import notes_view, reveal, series_chart, visit_axis
+from app.plain import escape
 from app.prepare import Prepared, best_passages
 from app.session import Context
 from audit_store.chart import Chart, LabelInfo, Visit

@@ -1,23 +1,16 @@
 """Patient mode's list: what is asked about one patient, what is answered, and where one is."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 
 import streamlit as st
 
 from app.desk import Desk
+from app.plain import escape, literal
 from audit_store.chart import Visit
 from audit_store.queue import Item
 
-MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
 SHOWN, BEFORE = 7, 2  # most questions listed, and how many of those stand before the current one
 NOW, DONE, OPEN = "▶ now", "✓ answered", "○ open"
-
-
-def literal(text: str) -> str:
-    """Text as a button shows it: what Markdown would read as markup is escaped."""
-    return MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 
 def standing(item: Item, desk: Desk) -> str:

@@ -1,9 +1,9 @@
 """What the readers of a pair said and why, side by side and without their names; what an adjudication did."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from app.components.reveal import ANSWER_WORDS, said, verdict
+from app.plain import escape
 from audit_store.adjudication import Adjudication, Rationale
 from audit_store.guidelines import Group, Guideline
 from audit_store.rounds import Pair

@@ -1,12 +1,12 @@
 """What the record and the model say, in the loop's words; drawn only once the person has answered."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import pandas as pd
 import streamlit as st
 
 from app.components.probability_chart import probability_chart
+from app.plain import escape
 from audit_store.decisions import Decision, accepts
 from audit_store.detector_words import standing, telling, title
 from audit_store.detectors import DetectorPlace

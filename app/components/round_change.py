@@ -1,13 +1,13 @@
 """The part of a round's page that tells what changed since another round."""
 
 from collections.abc import Sequence
-from html import escape
 
 import pandas as pd
 import streamlit as st
 
 from app.components.page import Column, chart, table
 from app.components.round_charts import flags_chart, metrics_chart, transitions_chart
+from app.plain import escape
 from audit_store.round_changes import RoundChanges
 from audit_store.schema import PARTITIONS
 

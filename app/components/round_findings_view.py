@@ -1,12 +1,11 @@
 """What a round found, on its page: did the decisions help, noise, expected harm, detectors."""
 
-from html import escape
-
 import streamlit as st
 
 from app.components.noise_charts import agreement_chart, difference_chart, harm_chart, rates_chart
 from app.components.page import chart
 from app.components.round_words import harm_words, rates_words, shares_words, verdict_words
+from app.plain import escape
 from audit_store.round_findings import HELPED, UNSEEN, Verdict, agreement, did_it_help, harm_sum, left_alone
 from audit_store.rounds import RoundFile
 

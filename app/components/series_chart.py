@@ -7,7 +7,6 @@ Shift and the wheel; the hours can be chosen by button as well, so that nothing 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from app.components.visit_axis import (
     visit_titles,
     window_of,
 )
+from app.plain import escape
 from audit_store.chart import ChannelInfo, Visit
 
 Spec = dict[str, Any]

@@ -1,10 +1,10 @@
 """One label across a patient's visits: a word and a shape for each, the asked one as a question mark."""
 
 from collections.abc import Sequence
-from html import escape
 
 import streamlit as st
 
+from app.plain import escape
 from audit_store.chart import LabelInfo, Strip, Visit
 from audit_store.chart.records import StripCell
 

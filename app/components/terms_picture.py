@@ -1,10 +1,10 @@
 """What a batch is made of, as one bar, and the terms of a protocol as sentences."""
 
 from collections.abc import Hashable, Mapping
-from html import escape
 from typing import Any
 
 from app.components.page import Column, table
+from app.plain import escape
 from audit_store.batches import composition
 from audit_store.protocol import Terms
 from audit_store.quality.shares import expected_width

@@ -1,12 +1,11 @@
 """One's own account: what it may do, and a new password."""
 
-from html import escape
-
 import streamlit as st
 
 from app import session
 from app.components.page import heading, section
 from app.components.role_words import role_words
+from app.plain import escape
 from audit_store.people import SIGN_IN, Person, change_own_password
 
 _ERROR, _DONE = "account_error", "account_done"

@@ -1,7 +1,6 @@
 """Adjudication: the pairs whose readers disagree, one at a time, with both reasons and without names."""
 
 import time
-from html import escape
 
 import streamlit as st
 
@@ -10,7 +9,7 @@ from app import session
 from app.bench import Bench, CaseSheet
 from app.components import keys, panel_view, panes, rationales, reveal, strip
 from app.components.page import Column, empty, heading, section, table
-from app.frame import plain
+from app.plain import escape, literal
 from app.prepare import Prepared, Shelf
 from audit_store.cases import settled
 from audit_store.chart import masked
@@ -78,7 +77,7 @@ def _list(context: session.Context) -> None:
         with st.container(key="case_list", gap=None):
             for item in bench.items[:SHOWN]:
                 st.button(
-                    f"{plain(_name(context, item))} · stay {masked(item.stay_id)}",
+                    f"{literal(_name(context, item))} · stay {masked(item.stay_id)}",
                     key=f"case_{item.token}",
                     type="tertiary",
                     icon=":material/balance:",

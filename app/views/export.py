@@ -1,7 +1,6 @@
 """Cleaned labels: the policy, what it would change, the files."""
 
 from datetime import datetime
-from html import escape
 
 import streamlit as st
 
@@ -21,6 +20,7 @@ from app.components.export_words import (
     waiting_line,
 )
 from app.components.page import Column, chart, heading, table
+from app.plain import escape
 from audit_store.export_preview import Preview, first_changes, preview, threshold_curve
 from audit_store.exports import FORMATS, export_labels, read_manifest
 from audit_store.labels import Policy

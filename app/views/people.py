@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import wraps
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ import streamlit as st
 from app import session
 from app.components.page import Column, Markup, heading, section, table
 from app.components.role_words import ROLE_WORDS, ROLES, role_words
+from app.plain import escape, literal
 from audit_store.database import Store
 from audit_store.people import (
     Person,
@@ -128,9 +128,9 @@ def render() -> None:
 def _lines() -> None:
     error, told = st.session_state.pop(_ERROR, None), st.session_state.pop(_TOLD, None)
     if error:
-        st.error(error)
+        st.error(literal(error))
     elif told:
-        st.success(told)
+        st.success(literal(told))
     handed = st.session_state.get(_HANDED)
     if handed:
         name, password = handed

@@ -1,13 +1,12 @@
 """The protocol: on what terms pairs are read, who signed them when, and what changed since."""
 
-from html import escape
-
 import pandas as pd
 import streamlit as st
 
 from app import session
 from app.components import terms_picture
 from app.components.page import Column, Markup, heading, section, table
+from app.plain import escape
 from audit_store.errors import DecisionError
 from audit_store.people import list_people
 from audit_store.protocol import (

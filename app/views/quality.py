@@ -1,7 +1,5 @@
 """The Quality page: what the readings say of the labels, and of the reading itself."""
 
-from html import escape
-
 import pandas as pd
 import streamlit as st
 
@@ -19,6 +17,7 @@ from app.components.quality_words import (
     share_row,
     told,
 )
+from app.plain import escape
 from audit_store.quality.groups import Group
 from audit_store.quality.noise import Noise
 from audit_store.quality.report import Quality, own, quality

@@ -1,7 +1,5 @@
 """The queue: the batch at hand and the way into it, what waits, how far each label is, and the last ten acts."""
 
-from html import escape
-
 import streamlit as st
 
 from app import desk as desks
@@ -9,6 +7,7 @@ from app import session
 from app.components import batch_desk, label_counts, pair_links, pair_list
 from app.components.page import empty, heading, section
 from app.desk import Desk
+from app.plain import escape
 from audit_store.batches import Batch, Pace, list_batches, open_batch_of, pace
 from audit_store.chart import masked
 from audit_store.decisions import new_token, recent, undo

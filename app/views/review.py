@@ -1,7 +1,6 @@
 """The one-pair screen: read the patient, say what is true, then see what the record and the model say."""
 
 import time
-from html import escape
 
 import pandas as pd
 import streamlit as st
@@ -12,6 +11,7 @@ from app import desk as desks
 from app.components import keys, panel_view, panes, patient_list, reveal, strip
 from app.desk import Desk, Sheet
 from app.frame import guarded
+from app.plain import escape, literal
 from app.prepare import Prepared, Shelf
 from audit_store.chart import Header
 from audit_store.errors import RoundError
@@ -124,7 +124,7 @@ def _page() -> None:
         st.rerun(scope="app")  # the frame has something to say
     line = session.notice()
     if line:
-        st.toast(line)
+        st.toast(literal(line))
     with session.drawing(person):
         _draw()
 

@@ -1,7 +1,6 @@
 """A round's own page: the next one, what changed, whether decisions helped, training, what it found and set aside."""
 
 from datetime import datetime
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -12,6 +11,7 @@ from app.components import next_round, overlap_view, round_change, round_finding
 from app.components.page import Column, chart, heading, table
 from app.components.round_charts import curves_chart, mixture_chart, partition_chart
 from app.components.round_words import curve_words, mixture_words
+from app.plain import escape
 from audit_store.round_changes import METRICS, round_changes
 from audit_store.round_scores import cuts, part_ranges
 from audit_store.rounds import RoundFile, open_round

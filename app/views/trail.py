@@ -3,12 +3,12 @@
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from functools import partial
-from html import escape
 
 import streamlit as st
 
 from app import session
 from app.components.page import Column, heading, section, table
+from app.plain import escape
 from audit_store.comments import redact
 from audit_store.database import Store, utc_now
 from audit_store.ledger import head
