@@ -57,6 +57,11 @@ def _say(error: type[BaseException] | None, trace: TracebackType | None, where: 
         print(f"miracl: a fault in the program{where}: {told(error, trace)}", file=sys.stderr, flush=True)
 
 
+def tell_fault(error: BaseException) -> None:
+    """Say on standard error that the program failed, and where; not what the error says."""
+    _say(type(error), error.__traceback__, "")
+
+
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     _say(kind, trace, "")
 

@@ -39,6 +39,7 @@ WorkspaceOption = Annotated[
 ]
 DEFAULT_WORKSPACE = Path("workspace")
 EXIT_FAULT = 1
+EXIT_FAULT = 1
 
 
 @cohort_app.command("eicu")
