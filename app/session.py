@@ -231,12 +231,17 @@ def forget() -> None:
         del st.session_state[key]
 
 
-def is_demo() -> bool:
-    """Whether this workspace has a demo account, so that each page can say so; looked up once a sitting."""
+def demo_accounts() -> frozenset[str]:
+    """The open demo accounts of this workspace, which its sign-in page offers; looked up once a sitting."""
     if _DEMO not in st.session_state or _SECRET not in st.session_state:
         people = list_people(store())
-        st.session_state[_DEMO] = bool((people["demo"] & people["active"]).any())
-    return bool(st.session_state[_DEMO])
+        st.session_state[_DEMO] = frozenset(people.loc[people["demo"] & people["active"], "name"])
+    return cast("frozenset[str]", st.session_state[_DEMO])
+
+
+def is_demo() -> bool:
+    """Whether this workspace has a demo account, so that each page can say so."""
+    return bool(demo_accounts())
 
 
 def say(text: str) -> None:

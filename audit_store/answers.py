@@ -18,6 +18,8 @@ from audit_store.states import snapshot
 from audit_store.tables import ANSWERS, CERTAINTIES, CODABLE, PURPOSES
 
 LONGEST_WORD = 80
+SIMULATED = "simulated"
+"""Reason code of an answer that a program gave, as in the demo: no figure on readers or labels counts it."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
-"""The demo: invented patients, one compact round, a demo account. Each step is done once and kept."""
+"""The demo: invented patients, one compact round, its accounts and conflicts. Each step is done once and kept."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.database import open_store
 from audit_store.errors import WorkspaceError
 from audit_store.guidelines import load
-from audit_store.people import add_person, find_person, operator
+from audit_store.people import operator
 from audit_store.protocol import Terms, current_protocol, sign_protocol
+from audit_store.rounds import open_round
 from audit_store.workspace import create_workspace
+from scripts.demo_people import add_visitors, leave_conflicts
 from scripts.presets import DEFAULT_PRESET
 from scripts.running import invent, run_training
 
@@ -39,16 +40,21 @@ def prepare(folder: Path, *, stays: int, epochs: int | None, seed: int, say: Cal
         say(f"Cohort: inventing {stays:,} stays …")
         kind, rho_plus, rho_minus, noise_seed = DEMO_NOISE
         invent(workspace.cohort, stays, seed, kind, rho_plus, rho_minus, noise_seed)
-    if find_person(store, DEMO_NAME) is None:
-        add_person(store, operator(), DEMO_NAME, DEMO_PASSWORD, display_name="Demo reviewer", role="steward", demo=True)
+    add_visitors(store)
     if current_protocol(store) is None:
         sign_protocol(store, operator(), Terms(), load())
     latest = workspace.latest_round()
     if latest is not None:
         say(f"Round {latest}: trained before.")
-        return latest
-    say("Round 1: training …")
-    settings = {} if epochs is None else {"optim.epochs": epochs}
-    return run_training(
-        folder, preset=DEFAULT_PRESET, size="compact", seed=seed, device="auto", budget=None, settings=settings
-    )
+    else:
+        say("Round 1: training …")
+        settings = {} if epochs is None else {"optim.epochs": epochs}
+        latest = run_training(
+            folder, preset=DEFAULT_PRESET, size="compact", seed=seed, device="auto", budget=None, settings=settings
+        )
+        if latest is None:
+            return None
+    left = leave_conflicts(store, open_round(workspace, latest))
+    if left:
+        say(f"Adjudication: {len(left)} pairs on which two simulated readers disagree.")
+    return latest

@@ -5,8 +5,13 @@ from html import escape
 import streamlit as st
 
 from app import session
-from app.run import DEMO_NAME, DEMO_PASSWORD
+from app.run import DEMO_ADJUDICATOR, DEMO_NAME, DEMO_PASSWORD
 from audit_store.errors import AccessError
+
+DEMO_DOORS = (
+    ("enter_demo", DEMO_NAME, "Enter the demo"),
+    ("enter_demo_adjudicator", DEMO_ADJUDICATOR, "Enter as adjudicator: settle readers' conflicts"),
+)
 
 
 def _enter(name: str, password: str) -> None:
@@ -17,8 +22,8 @@ def _enter(name: str, password: str) -> None:
 
 
 @session.guarded
-def _enter_demo() -> None:
-    _enter(DEMO_NAME, DEMO_PASSWORD)
+def _enter_demo(name: str) -> None:
+    _enter(name, DEMO_PASSWORD)
 
 
 @session.guarded
@@ -28,11 +33,12 @@ def _enter_form() -> None:
 
 def render() -> None:
     """The sign-in page; the demo is one press away where the workspace has a demo account."""
+    open_ = session.demo_accounts()
     with st.container(key="sign_in_card"):
-        _card(session.is_demo())
+        _card([door for door in DEMO_DOORS if door[1] in open_])
 
 
-def _card(demo: bool) -> None:
+def _card(demo: list[tuple[str, str, str]]) -> None:
     st.html(
         '<header class="welcome"><h1>MIRACL Audit</h1><p>Diagnosis labels that look wrong, beside the chart they came '
         "from. You read and say what is true; the record and the model's view come after your answer.</p></header>"
@@ -42,10 +48,18 @@ def _card(demo: bool) -> None:
         st.error(error)
     if demo:
         st.html('<p class="demo-note">This workspace is a demo. Nothing in it is for the care of anyone.</p>')
-        st.button("Enter the demo", key="enter_demo", type="primary", on_click=_enter_demo, width="stretch")
+        for key, name, words in demo:
+            st.button(
+                words,
+                key=key,
+                type="primary" if name == DEMO_NAME else "secondary",
+                on_click=_enter_demo,
+                args=(name,),
+                width="stretch",
+            )
         st.html(
-            f'<p class="or soft">That signs in as <b>{escape(DEMO_NAME)}</b>, password <b>{escape(DEMO_PASSWORD)}</b>. '
-            "Or use an account of your own:</p>"
+            f'<p class="or soft">That signs in as {" or ".join(f"<b>{escape(name)}</b>" for _, name, _ in demo)}, '
+            f"password <b>{escape(DEMO_PASSWORD)}</b>. Or use an account of your own:</p>"
         )
     with st.form("sign_in", border=False):
         st.text_input("Name", key="sign_in_name", autocomplete="username")

@@ -2,7 +2,8 @@
 
 A reader's first blind answer counts, also where they changed it after the reveal: the changed one may owe something to
 what was on the screen. A pair that its reader took back and never answered again counts for nothing. Where a pair was
-adjudicated, the adjudicator's word is what the pair amounts to.
+adjudicated, the adjudicator's word is what the pair amounts to. Answers that a program gave (the demo's simulated
+readers) are left out.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pyarrow as pa
 from sqlalchemy import select
 
 from audit_store import tables
+from audit_store.answers import SIMULATED
 from audit_store.database import Store
 from audit_store.round_reader import RoundFile
 from audit_store.states import Snapshot, snapshot
@@ -34,6 +36,7 @@ _COLUMNS = (
     "active_seconds",
     "supersedes",
     "act",
+    "reason_code",
 )
 _PAIRS = """
 SELECT s.stay_id, s.label_key, p.patient_id, p.observed, p.suggested, p.flagged, p.partition, p.error_probability,
@@ -78,6 +81,7 @@ def readings(store: Store, round_file: RoundFile) -> Readings:
     """Read what people said of the pairs of a round, in whichever round they said it."""
     now = snapshot(store)
     rows = _rows(store)
+    rows = rows[rows["reason_code"] != SIMULATED]
     names = {name: f"R{number}" for number, name in enumerate(dict.fromkeys(rows["reviewer"]), 1)}
     pairs = round_file.arrow(_PAIRS, {"pair_state": now.states}).to_pandas()
     given = rows[rows["answer"] != "retract"]

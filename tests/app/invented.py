@@ -517,6 +517,33 @@ def findings(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
     }
 
 
+def publish_first(store: Store, flags: list[tuple[str, int, str, float]], *, found: bool = False) -> None:
+    """Publish round 1 over the invented cohort that stands in the store's workspace."""
+    manifest = store.workspace.manifest()
+    info = {
+        "round_id": 1,
+        "parent": None,
+        "created_at": "2026-11-21T08:00:00+00:00",
+        "preset": "miracl",
+        "config": {},
+        "code_version": "0.1.0",
+        "cohort_fingerprint": manifest["fingerprint"],
+        "cohort_name": manifest["name"],
+        "decisions_count": 40 if found else 0,
+        "decisions_last_id": 0,
+        "decisions_head": "",
+        "seed": 30,
+        "device": "cpu",
+        "seconds": 12.0,
+        "peak_memory_mb": 300.0,
+        "budget": len(flags),
+        "schema_version": 2,
+        "calibrated": found,
+    }
+    tables = round_tables(flags)
+    publish_round(store, 1, info, findings(tables) if found else tables, operator())
+
+
 def make_workspace(
     folder: Path,
     flags: list[tuple[str, int, str, float]] | None = None,
@@ -529,33 +556,12 @@ def make_workspace(
     """A workspace with the cohort, one round and one person (`NAME`, `PASSWORD`); `found`: with all its findings."""
     flags = FLAGS if flags is None else flags
     workspace = create_workspace(folder)
-    manifest = write_invented_cohort(workspace.cohort)
+    write_invented_cohort(workspace.cohort)
     store = open_store(workspace)
     add_person(store, operator(), NAME, PASSWORD, display_name="Dr Mara Vance", role=role)
     if demo:
         add_person(store, operator(), DEMO_NAME, DEMO_PASSWORD, display_name="Demo reader", role="steward", demo=True)
     if with_round:
-        info = {
-            "round_id": 1,
-            "parent": None,
-            "created_at": "2026-11-21T08:00:00+00:00",
-            "preset": "miracl",
-            "config": {},
-            "code_version": "0.1.0",
-            "cohort_fingerprint": manifest["fingerprint"],
-            "cohort_name": manifest["name"],
-            "decisions_count": 40 if found else 0,
-            "decisions_last_id": 0,
-            "decisions_head": "",
-            "seed": 30,
-            "device": "cpu",
-            "seconds": 12.0,
-            "peak_memory_mb": 300.0,
-            "budget": len(flags),
-            "schema_version": 2,
-            "calibrated": found,
-        }
-        tables = round_tables(flags)
-        publish_round(store, 1, info, findings(tables) if found else tables, operator())
+        publish_first(store, flags, found=found)
     stays = {(row["patient"]["key"], row["visit"]): row["stay_id"] for row in _stay_rows()}
     return Invented(folder, store, stays)
