@@ -39,7 +39,6 @@ WorkspaceOption = Annotated[
 ]
 DEFAULT_WORKSPACE = Path("workspace")
 EXIT_FAULT = 1
-EXIT_FAULT = 1
 
 
 @cohort_app.command("eicu")
