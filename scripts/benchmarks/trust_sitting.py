@@ -103,7 +103,9 @@ def answer_until_killed(place: Place, name: str, seed: int, told: Any) -> None:
     told.send(("done",))
 
 
-def _told_act(told: Any, token: str, rows: int, context: Context, desk: Desk, sheet: Sheet, item: Item, said: Any) -> None:
+def _told_act(
+    told: Any, token: str, rows: int, context: Context, desk: Desk, sheet: Sheet, item: Item, said: Any
+) -> None:
     told.send(("begin", token, rows))
     write_answers(context, desk, sheet, item, said)
     told.send(("kept", token, rows))
