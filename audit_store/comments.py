@@ -34,7 +34,7 @@ def checked(text: str | None) -> str | None:
 
 def keep(connection: Connection, text: str) -> tuple[int, str]:
     """Store a comment under the number of the event about to be appended; return its id and digest."""
-    number = int(connection.execute(select(tables.head.c.events)).scalar_one()) + 1
+    number = Store.head_at(connection)[0] + 1
     salt = secrets.token_hex(16)
     digest = comment_digest(salt, text)
     connection.execute(tables.comment.insert().values(id=number, salt=salt, text=text, digest=digest))
