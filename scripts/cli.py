@@ -15,6 +15,7 @@ from core.errors import MiraclError
 from scripts.benchmark_cli import benchmark_app
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
+from scripts.review_cli import register as register_review
 from scripts.running import EXIT_STOPPED, console, invent, parse_settings, run_training
 from scripts.store_cli import store_app
 
@@ -33,6 +34,7 @@ app.add_typer(cohort_app, name="build-cohort")
 app.add_typer(person_app, name="person")
 app.add_typer(store_app, name="store")
 app.add_typer(benchmark_app, name="benchmark")
+register_review(app)
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
@@ -178,30 +180,6 @@ def _settings(given: list[str] | None, epochs: int | None, note_encoder: str | N
     if note_encoder is not None:
         settings["tensors.notes.encoder"] = note_encoder
     return settings
-
-
-@app.command()
-def review(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine's loopback address.")] = 8501,
-) -> None:
-    """Open the review page on this machine (127.0.0.1 alone).
-
-    Example: miracl review --workspace ward3 --port 8502
-    """
-    from audit_store.database import open_store
-    from audit_store.people import list_people
-    from audit_store.rounds import open_round
-    from audit_store.workspace import open_workspace
-    from scripts.serve import serve
-
-    space = open_workspace(workspace)
-    if list_people(open_store(space)).empty:
-        raise StoreError(
-            "someone who can sign in", "a workspace without people", "run: miracl person add NAME --role reviewer"
-        )
-    open_round(space).close()
-    raise typer.Exit(serve(workspace, port, "The review page is ready:"))
 
 
 @app.command()

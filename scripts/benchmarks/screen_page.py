@@ -208,9 +208,7 @@ def browsing(width: int = 1440, height: int = 900) -> Iterator["tuple[Page, Traf
 
 def settled(page: "Page") -> None:
     """Wait until the server has nothing more to draw."""
-    page.wait_for_function(
-        "document.querySelector('[data-testid=\"stApp\"]')?.getAttribute('data-test-script-state') === 'notRunning'"
-    )
+    page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(state="attached")
     page.wait_for_timeout(300)
 
 

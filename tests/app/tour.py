@@ -1,5 +1,6 @@
 """A walk past every page and state of the workbench: axe looks at each, and the gallery takes its picture."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ WAIT = 30_000
 
 def at(page: Page, title: str) -> None:
     """Wait until the page of a title stands there."""
-    page.wait_for_function("title => document.title.startsWith(title)", arg=title, timeout=WAIT)
+    expect(page).to_have_title(re.compile(f"^{re.escape(title)}"), timeout=WAIT)
     settled(page)
 
 
