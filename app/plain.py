@@ -9,6 +9,8 @@ import re
 from audit_store.plain import one_line, visible
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&^=])")
+_APART = re.compile(r"(:(?=\S)|w(?=ww\.)|@|[-<>=~](?=[-<>=]))", re.IGNORECASE)
+_JOINER = "\u2060"
 
 
 def escape(text: str) -> str:
@@ -17,5 +19,10 @@ def escape(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """Text for what reads Markdown (buttons, toasts, messages): no markup, formula, colour, icon or emoji in it."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(one_line(text).split()))
+    """Text for what reads Markdown (buttons, toasts, messages): no markup, formula, colour, icon, emoji or link in it.
+
+    Streamlit looks for icons, emoji, addresses and arrows after it has read the escapes, so their signs are set apart
+    by a joiner that has no width.
+    """
+    apart = _APART.sub(rf"\1{_JOINER}", " ".join(one_line(text).split()))
+    return _MARKDOWN.sub(r"\\\1", apart)

@@ -67,7 +67,7 @@ def test_the_hours_of_one_long_visit_can_be_chosen_and_those_of_several_or_a_sho
 @given(st.text(alphabet=st.sampled_from(list("ab *_`[]()<>#:$~|\\{}.-!&=^+")), max_size=40))
 def test_a_name_on_a_button_is_the_name_and_never_markup(text: str) -> None:
     shown = patient_list.literal(text)
-    assert re.sub(r"\\(.)", r"\1", shown) == " ".join(text.split())
+    assert re.sub(r"\\(.)", r"\1", shown).replace("\u2060", "") == " ".join(text.split())
     assert not re.search(r"(?<!\\)(?:\\\\)*[*_`\[<#:$~|{!&]", shown)
 
 
