@@ -41,13 +41,15 @@ _SCRIPT = """
     const words = (element.textContent || '').trim();
     if (element.id === 'planted' || element.classList.contains('planted')) found.push(`${element.tagName} from a text`);
     for (const {name, value} of element.attributes) {
-      const link = ['src', 'href', 'srcset', 'action', 'xlink:href', 'data'].includes(name);
-      if (link && (value.includes(mark) || value.startsWith('javascript:'))) found.push(`${name}=${value.slice(0, 60)}`);
+      const links = ['src', 'href', 'srcset', 'action', 'xlink:href', 'data'].includes(name);
+      const away = value.includes(mark) || value.startsWith('javascript:');
+      if (links && away) found.push(`${name}=${value.slice(0, 60)}`);
       if (name.startsWith('on') && value.includes('ran')) found.push(`${name} on ${element.tagName}`);
       if (name === 'style' && value.includes(mark)) found.push('a style from a text');
     }
     if (element.matches('.katex, .katex-error')) found.push('a formula');
-    if (['STRONG', 'EM', 'B'].includes(element.tagName) && ['stars', 'under'].includes(words)) found.push(`bold ${words}`);
+    const loud = ['STRONG', 'EM', 'B'].includes(element.tagName);
+    if (loud && ['stars', 'under'].includes(words)) found.push(`bold ${words}`);
     if (element.tagName === 'CODE' && (words === 'code' || words === 'fence')) found.push('code from a text');
     if (element.tagName === 'STYLE' && words.includes(mark)) found.push('a style sheet from a text');
     if (/^H[1-6]$/.test(element.tagName) && words === 'Heading') found.push('a heading from a text');
