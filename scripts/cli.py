@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from audit_store.errors import StoreError
 from audit_store.quiet import keep_quiet, tell_fault
 from core.errors import MiraclError
 from scripts.benchmark_cli import benchmark_app
+from scripts.console import PlainConsole
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
 from scripts.review_cli import register as register_review
@@ -292,9 +292,7 @@ def _misused(error: typer.TyperException) -> int:
     words = " ".join(tell().split()).rstrip(".")
     if words:
         where = getattr(getattr(error, "ctx", None), "command_path", "miracl")
-        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(
-            f"miracl: {words}; see {where} --help"
-        )
+        PlainConsole(stderr=True).print(f"miracl: {words}; see {where} --help")
     return 2
 
 
@@ -303,14 +301,14 @@ def guarded(command: Callable[..., object]) -> int:
     try:
         status = command(standalone_mode=False)
     except (MiraclError, StoreError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True, markup=False).print(f"miracl: {error}")
+        PlainConsole(stderr=True).print(f"miracl: {error}")
         return 2
     except typer.Abort:
         return EXIT_STOPPED
     except typer.TyperException as error:
         return _misused(error)
     except KeyboardInterrupt:
-        Console(stderr=True).print("miracl: stopped; the same command goes on where it was")
+        PlainConsole(stderr=True).print("miracl: stopped; the same command goes on where it was")
         return EXIT_STOPPED
     return status if isinstance(status, int) else 0
 

@@ -6,6 +6,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from scripts.console import PlainConsole
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -23,7 +25,7 @@ class TrainingProgress:
     """Implements `core.progress.Progress` with a bar on a terminal, and with a line now and then elsewhere."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or PlainConsole(stderr=True)
         self._bar: Progress | None = None
         self._epochs = 0
         self._batches = 0
@@ -96,7 +98,7 @@ class JobProgress:
     """Implements `scripts.benchmarks.runner.Watcher`: a bar on a terminal, elsewhere a line a job."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(stderr=True)
+        self.console = console or PlainConsole(stderr=True)
         self._bar: Progress | None = None
 
     def __enter__(self) -> "JobProgress":
