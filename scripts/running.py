@@ -7,15 +7,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-from rich.console import Console
-
 from core.errors import ConfigError
+from scripts.console import PlainConsole
 
 DEFAULT_RHO = 0.2
 EXIT_STOPPED = 130
 """Status of a command that Ctrl+C or SIGTERM stopped; the same command goes on where it was."""
 
-console = Console(highlight=False, soft_wrap=True)
+console = PlainConsole()
 
 
 def needs_trainer(error: ModuleNotFoundError) -> NoReturn:
