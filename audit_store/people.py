@@ -22,6 +22,7 @@ from audit_store.errors import AccessError
 from audit_store.fileio import blake
 from audit_store.ledger import append
 from audit_store.passwords import LONGEST_PASSWORD, SHORTEST_PASSWORD, check_password, temporary_password
+from audit_store.plain import is_plain
 from audit_store.roles import (
     ACTIONS,
     PERMISSIONS,
@@ -139,6 +140,9 @@ def add_person(
         raise AccessError("a name of 1–32 characters a-z 0-9 . _ -", f"{len(name)} characters", "pick another name")
     if role not in ROLES:
         raise AccessError(f"a role of {', '.join(ROLES)}", "another word", "give --role one of them")
+    shown = (display_name or "").strip()[:200] or name
+    if not is_plain(shown):
+        raise AccessError("a name shown that is plain text of one line", "control characters", "type it again")
     credential = _hash(name, password, demo)
     attested = checked_attestation(attestation, attestation_expires)
     with store.writing() as connection:
@@ -147,7 +151,7 @@ def add_person(
             raise AccessError("a name that is free", "one that is taken", "pick another name")
         data = {
             "name": name,
-            "display_name": (display_name or name)[:200],
+            "display_name": shown,
             "role": role,
             "credential_digest": blake(credential),
             "active": True,
