@@ -8,6 +8,7 @@ scripts written from right to left or with joined letters need are left alone.
 _LINES = ("\n", "\t")
 _STEERING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _SEPARATORS = (0x2028, 0x2029)
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 _SHOWN: dict[int, str] = {
     **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in _LINES},
     0x7F: "\u2421",
@@ -30,3 +31,9 @@ def one_line(text: str) -> str:
 def is_plain(text: str) -> bool:
     """Whether a text of one line holds nothing that would steer a screen."""
     return text == text.translate(_SHOWN_IN_A_LINE)
+
+
+def cell(text: str) -> str:
+    """Give a text for a spreadsheet's cell: with an apostrophe before what one would take for a formula."""
+    shown = visible(text)
+    return f"'{shown}" if shown.lstrip()[:1] in _FORMULA or shown[:1] in ("\t", "\n") else shown
