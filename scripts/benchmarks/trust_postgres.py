@@ -49,10 +49,10 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def cluster() -> Iterator[Cluster | None]:
+def cluster(**settings: str) -> Iterator[Cluster | None]:
     """Run a throw-away server within the block; None where PostgreSQL or its driver is missing.
 
-    It syncs as a real one does. PostgreSQL refuses to run as root; it then runs as the account postgres or nobody.
+    It syncs as a real one does, unless `settings` of the server say otherwise. PostgreSQL refuses to run as root; it then runs as the account postgres or nobody.
     """
     folder = programs()
     if folder is None or not _driver():
@@ -66,7 +66,7 @@ def cluster() -> Iterator[Cluster | None]:
             os.chown(root, *account)
         data = root / "data"
         _run(folder / "initdb", account, "-D", data, "-U", USER, "--auth=trust", "-E", "UTF8", "--locale=C")
-        told = " ".join(f"-c {name}={value}" for name, value in _SETTINGS.items()) + f" -k {root}"
+        told = " ".join(f"-c {name}={value}" for name, value in {**_SETTINGS, **settings}.items()) + f" -k {root}"
         _run(folder / "pg_ctl", account, "-D", data, "-w", "-l", root / "log", "-o", told, "start")
         try:
             yield Cluster(root)

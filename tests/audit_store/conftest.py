@@ -1,6 +1,8 @@
 """A small cohort and hand-made rounds for the tests of the store."""
 
+import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,14 @@ from audit_store.decisions import Reading, new_token, record
 from audit_store.people import Person, add_person, operator
 from audit_store.rounds import RoundFile, open_round, publish_round
 from audit_store.schema import ROUND_TABLES
-from audit_store.workspace import Workspace, create_workspace
+from audit_store.workspace import DECISIONS_URL_VARIABLE, Workspace, create_workspace, open_workspace
 from core.cohort.channels import CHANNELS
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.schema import TABLES
 from core.cohort.store import is_test_patient, stable_id, write_cohort
+from tests.postgres import Server, postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 FIRST_STAY = 1000
 GROUPS = [
@@ -310,29 +315,128 @@ PEOPLE = {
 PASSWORD = "correct horse"
 
 
+# Tests of what stands in the decisions store run on each database; elsewhere a store is only needed to have one.
+ON_BOTH = {
+    "test_batches",
+    "test_cases",
+    "test_decisions",
+    "test_export_preview",
+    "test_exports",
+    "test_labels",
+    "test_ledger",
+    "test_people",
+    "test_protocol",
+    "test_quality_agreement",
+    "test_quality_report",
+    "test_queue",
+    "test_rounds",
+    "test_sampling",
+    "test_states",
+    "test_trail",
+    "test_verify",
+    "test_worklist",
+}
+POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that uses `backend`, itself or through `site`, on both databases where its module is in `ON_BOTH`.
+
+    ``@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)`` on a test chooses for itself.
+    """
+    chosen = any("backend" in str(mark.args[0]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if "backend" in metafunc.fixturenames and not chosen:
+        both = metafunc.module.__name__.rpartition(".")[2] in ON_BOTH
+        metafunc.parametrize("backend", ["sqlite", POSTGRES] if both else ["sqlite"], indirect=True)
+
+
 @pytest.fixture
-def make_site(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def backend(request: pytest.FixtureRequest) -> str:
+    """Which database the test's stores are on: sqlite or postgres."""
+    return str(request.param)
+
+
+@pytest.fixture
+def place(backend: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make place for the decisions of the one workspace that a test makes by itself: an empty store on PostgreSQL."""
+    with ExitStack() as databases:
+        if backend == "postgres":
+            server: Server = request.getfixturevalue("postgres_server")
+            monkeypatch.setenv(DECISIONS_URL_VARIABLE, databases.enter_context(server.fresh()))
+        yield
+
+
+class Built:
+    """Workspaces built once in a run, by what was asked for; each test gets a copy."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[tuple[object, ...], tuple[Path, dict[str, Person], dict[str, Any], str | None]] = {}
+
+    def copy(
+        self, folder: Path, server: Server | None, n_stays: int, n_labels: int, uncoded: int, train: bool
+    ) -> tuple[dict[str, Person], dict[str, Any], str | None]:
+        """Copy a workspace into `folder`; return its people, its cohort's manifest and the database to copy, if any."""
+        key = (server is not None, n_stays, n_labels, uncoded, train)
+        if key not in self._known:
+            self._known[key] = self._build(server, n_stays, n_labels, uncoded, train)
+        built, team, manifest, database = self._known[key]
+        shutil.copytree(built, folder, dirs_exist_ok=True)
+        return team, manifest, database
+
+    def _build(
+        self, server: Server | None, n_stays: int, n_labels: int, uncoded: int, train: bool
+    ) -> tuple[Path, dict[str, Person], dict[str, Any], str | None]:
+        folder = self._folder / str(len(self._known))
+        database = None if server is None else server.named()
+        with pytest.MonkeyPatch.context() as patch:
+            if server is not None and database is not None:
+                patch.setenv(DECISIONS_URL_VARIABLE, server.url(database))
+            workspace = create_workspace(folder)
+            manifest = write_small_cohort(workspace.cohort, n_stays, n_labels, uncoded)
+            store = open_store(workspace)
+            team = {name: add_person(store, operator(), name, PASSWORD, role=role) for name, role in PEOPLE.items()}
+            site = Site(workspace, store, team, manifest)
+            if train:
+                site.publish(1)
+            store.close()
+            for round_id in workspace.round_ids():
+                _close(workspace, round_id)
+        return folder, team, manifest, database
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Workspaces that were built in this run."""
+    return Built(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture
+def make_site(
+    tmp_path: Path, backend: str, built: Built, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Site]]:
     """Make a workspace with a cohort, people, and a round unless told otherwise."""
     made: list[Site] = []
+    server: Server | None = request.getfixturevalue("postgres_server") if backend == "postgres" else None
+    with ExitStack() as databases:
 
-    def make(
-        n_stays: int = 40, n_labels: int = 25, uncoded: int = 0, *, train: bool = True, folder: Path | None = None
-    ) -> Site:
-        workspace = create_workspace(folder or tmp_path / "workspace")
-        manifest = write_small_cohort(workspace.cohort, n_stays, n_labels, uncoded)
-        store = open_store(workspace)
-        team = {name: add_person(store, operator(), name, PASSWORD, role=role) for name, role in PEOPLE.items()}
-        site = Site(workspace, store, team, manifest)
-        made.append(site)
-        if train:
-            site.publish(1)
-        return site
+        def make(
+            n_stays: int = 40, n_labels: int = 25, uncoded: int = 0, *, train: bool = True, folder: Path | None = None
+        ) -> Site:
+            root = folder or tmp_path / "workspace"
+            team, manifest, database = built.copy(root, server, n_stays, n_labels, uncoded, train)
+            if server is not None:
+                monkeypatch.setenv(DECISIONS_URL_VARIABLE, databases.enter_context(server.fresh(database)))
+            workspace = open_workspace(root)
+            site = Site(workspace, open_store(workspace), team, manifest)
+            made.append(site)
+            return site
 
-    yield make
-    for site in made:
-        site.store.close()
-        for round_id in site.workspace.round_ids():
-            _close(site.workspace, round_id)
+        yield make
+        for site in made:
+            site.store.close()
+            for round_id in site.workspace.round_ids():
+                _close(site.workspace, round_id)
 
 
 def _close(workspace: Workspace, round_id: int) -> None:

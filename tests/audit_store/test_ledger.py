@@ -68,7 +68,7 @@ def _write(root: Path, number: int, times: int) -> None:
             append(connection, "test", f"writer-{number}", {"i": i})
 
 
-def test_processes_that_write_at_once_keep_the_chain_whole(tmp_path: Path) -> None:
+def test_processes_that_write_at_once_keep_the_chain_whole(tmp_path: Path, place: None) -> None:
     workspace = create_workspace(tmp_path)
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path, number, 15)) for number in range(4)]
