@@ -18,6 +18,7 @@ from audit_store.fileio import blake, canonical_json
 from audit_store.ledger import Event, append, event_hash, head_in, parsed, parsed_text, projected, walk
 from audit_store.people import Person, require_now
 from audit_store.projections import Finding, Projections, Stored, account_row, as_stored, rows_as_stored, shown
+from audit_store.tables import REVISION
 
 __all__ = ["Finding", "check_ledger", "rebuild", "verify_head"]
 
@@ -40,6 +41,7 @@ def check_ledger(store: Store) -> Iterator[Finding]:
     """Check the chain, its head, and every table that follows from it."""
     with store.reading() as connection, as_stored(connection):
         yield from _damage(connection)
+        yield from _schema(connection)
         walked = _Walked(connection)
         if walked.broken is not None:
             yield walked.broken
@@ -60,6 +62,12 @@ def _damage(connection: Connection) -> Iterator[Finding]:
     acting = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view')").scalar()
     if acting is not None:
         yield Finding("decisions.sqlite", shown(acting), "is a trigger or view that does not belong there")
+
+
+def _schema(connection: Connection) -> Iterator[Finding]:
+    rows = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    if list(rows) != [REVISION]:
+        yield Finding("alembic_version", "-", f"does not say schema {REVISION} alone")
 
 
 class _Walked:

@@ -34,7 +34,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "auditor": frozenset({"view", "read_trail"}),
     "operator": _STEWARD,
 }
-ACCESSES = ("chart", "note", "export", "evidence", "trail", "trail_download", "comment")
+ACCESSES = ("chart", "note", "export", "evidence", "trail", "trail_download", "comment", "backup")
 
 
 @dataclass(frozen=True)

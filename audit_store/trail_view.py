@@ -1,27 +1,24 @@
-"""The audit trail for people who may read it: filtered, in pages, in sentences, and as a file to hand over."""
+"""The audit trail for people who may read it: filtered, in pages, in sentences. As a file: `audit_store.trail_file`."""
 
-import csv
-import io
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from audit_store import tables
+from audit_store.assignments import ROWS_OF_AN_EVENT
 from audit_store.chain import Finding
 from audit_store.database import Store
 from audit_store.errors import RoundError
 from audit_store.ledger import Event, parsed
-from audit_store.people import Person, log_access, require_now
+from audit_store.people import PERMISSIONS, Person, require_now
 from audit_store.rounds import open_round
+from audit_store.trail_changes import clock_back
 from audit_store.trail_words import Names, kind_title, sentence
 
 PAGE = 50
-LONGEST_DOWNLOAD = 100_000
-CSV_COLUMNS = ("event", "time_utc", "person", "kind", "sentence", "round", "label", "hash", "comment")
 PARTS: dict[str, str] = {
     "ledger": "the chain, event by event, and every table that follows from it",
     "rounds": "round files against their digests",
@@ -55,16 +52,31 @@ class TrailFilter:
     round_id: int | None = None
     up_to: int | None = None
 
+    def takes(self, event: Event) -> bool:
+        """Whether an event is among them."""
+        return not (
+            (self.kinds and event.kind not in self.kinds)
+            or (self.person is not None and event.actor != self.person)
+            or (self.since is not None and event.created_at < self.since)
+            or (self.until is not None and event.created_at >= self.until)
+            or (self.up_to is not None and event.seq > self.up_to)
+            or (self.round_id is not None and event.data.get("round_id") != self.round_id)
+        )
+
 
 @dataclass(frozen=True)
 class TrailLine:
-    """One event as a person reads it: number, time (UTC), kind in words, who, what they did."""
+    """One event as a person reads it: number, time (UTC), kind in words, who, what they did.
+
+    `clock` says by how much the clock stood behind the event before; empty where it did not.
+    """
 
     seq: int
     created_at: datetime
     kind: str
     actor: str
     text: str
+    clock: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,8 @@ class TrailPage:
     up_to: int
 
 
-def _chosen(chosen: TrailFilter) -> ColumnElement[bool]:
+def chosen_events(chosen: TrailFilter) -> ColumnElement[bool]:
+    """Give the filter as a condition on `event`."""
     c = tables.event.c
     terms: list[ColumnElement[bool]] = [c.seq > 0]
     if chosen.kinds:
@@ -121,12 +134,16 @@ def trail_page(store: Store, person: Person, chosen: TrailFilter, page: int = 0)
         last = int(connection.execute(select(tables.head.c.events)).scalar_one())
         if chosen.up_to is None:
             chosen = replace(chosen, up_to=last)
-        which = _chosen(chosen)
+        which = chosen_events(chosen)
         total = int(connection.execute(select(func.count()).select_from(tables.event).where(which)).scalar_one())
         query = select(tables.event).where(which).order_by(c.seq.desc()).limit(PAGE).offset(PAGE * page)
         events = [event for event in map(parsed, connection.execute(query).all()) if event is not None]
-        names = _names(connection, store, events)
-    lines = tuple(TrailLine(e.seq, e.created_at, kind_title(e.kind), e.actor, sentence(e, names)) for e in events)
+        hidden = frozenset((stay, key) for stay, key, _ in still_open(connection, person))
+        names = Names(label_names(store), before_them(connection, events), hidden)
+        clocks = _clocks(connection, events)
+    lines = tuple(
+        TrailLine(e.seq, e.created_at, kind_title(e.kind), e.actor, sentence(e, names), clocks[e.seq]) for e in events
+    )
     return TrailPage(lines, total, int(chosen.up_to or 0))
 
 
@@ -140,98 +157,46 @@ def trail_choices(store: Store, person: Person) -> tuple[dict[str, str], list[st
     return {kind: kind_title(kind) for kind in kinds}, people, sorted(store.workspace.round_ids(), reverse=True)
 
 
-def _names(connection: Connection, store: Store, events: list[Event]) -> Names:
-    try:
-        labels: Mapping[str, str] = open_round(store.workspace).label_names
-    except RoundError:
-        labels = {}
+def before_them(connection: Connection, events: list[Event]) -> dict[int, Mapping[str, Any] | None]:
+    """Give what each account was before the events that changed it, by the event's number."""
+    if not any(event.kind == "person" for event in events):
+        return {}
     before: dict[int, Mapping[str, Any] | None] = {}
-    if any(event.kind == "person" for event in events):
-        last: dict[str, Mapping[str, Any]] = {}
-        query = select(tables.event).where(tables.event.c.kind == "person").order_by(tables.event.c.seq)
-        for event in filter(None, map(parsed, connection.execute(query).all())):
-            before[event.seq] = last.get(str(event.data["name"]))
-            last[str(event.data["name"])] = event.data
-    return Names(labels, before)
+    last: dict[str, Mapping[str, Any]] = {}
+    query = select(tables.event).where(tables.event.c.kind == "person").order_by(tables.event.c.seq)
+    for event in filter(None, map(parsed, connection.execute(query).all())):
+        before[event.seq] = last.get(str(event.data["name"]))
+        last[str(event.data["name"])] = event.data
+    return before
 
 
-def _events(
-    store: Store, person: Person, chosen: TrailFilter, comments: bool
-) -> tuple[list[tuple[Event, str | None]], Names]:
-    with store.reading() as connection:
-        require_now(connection, person, "read_trail")
-    log_access(store, person, "comment" if comments else "trail_download")
-    c, t = tables.event.c, tables.comment.c
-    with store.reading() as connection:
-        query = select(tables.event).where(_chosen(chosen)).order_by(c.seq.desc()).limit(LONGEST_DOWNLOAD)
-        events = [event for event in map(parsed, connection.execute(query).all()) if event is not None][::-1]
-        texts: dict[int, str | None] = {}
-        if comments:
-            texts = {int(row.id): row.text for row in connection.execute(select(t.id, t.text)).all()}
-        names = _names(connection, store, events)
-    return [(event, texts.get(int(event.data.get("comment_id") or 0))) for event in events], names
+def label_names(store: Store) -> Mapping[str, str]:
+    """Labels' names by key, of the latest round; empty where there is none."""
+    try:
+        return open_round(store.workspace).label_names
+    except RoundError:
+        return {}
 
 
-def json_lines(store: Store, person: Person, chosen: TrailFilter, *, comments: bool = False) -> bytes:
-    """Give the filtered trail as JSON lines, oldest first: what each event's hash covers, and the hashes.
+def still_open(connection: Connection, person: Person) -> frozenset[tuple[int, str, int]]:
+    """List what was given out and is not answered: stay, label, and the number of the batch's event.
 
-    Parameters
-    ----------
-    store, person, chosen
-        As `trail_page`; at most the latest `LONGEST_DOWNLOAD` events.
-    comments
-        Also the text of comments: whoever may read the trail may redact them or reads everything. Else they stand by
-        their digests alone. The trail notes which of the two was downloaded.
+    Empty for those who never read: only a reader could be led by what a pair was drawn for, or by another's answer.
     """
-    rows, _ = _events(store, person, chosen, comments)
-    return "".join(_json_rows(rows)).encode()
+    if "decide" not in PERMISSIONS.get(person.role, frozenset()):
+        return frozenset()
+    a, d = tables.assignment.c, tables.decision.c
+    answered = exists().where(d.stay_id == a.stay_id, d.label_key == a.label_key, d.reviewer == a.person)
+    rows = connection.execute(select(a.stay_id, a.label_key, a.id).where(~answered)).all()
+    return frozenset((int(stay), str(key), int(number) // ROWS_OF_AN_EVENT) for stay, key, number in rows)
 
 
-def _json_rows(rows: list[tuple[Event, str | None]]) -> Iterator[str]:
-    for event, text in rows:
-        body: dict[str, Any] = {
-            "event": {
-                "seq": event.seq,
-                "at": event.created_at.isoformat(),
-                "kind": event.kind,
-                "actor": event.actor,
-                "data": event.data,
-            },
-            "prev_hash": event.prev_hash,
-            "hash": event.hash,
-        }
-        if text is not None:
-            body["comment"] = text
-        yield json.dumps(body, ensure_ascii=False, sort_keys=True) + "\n"
-
-
-def csv_text(store: Store, person: Person, chosen: TrailFilter, *, comments: bool = False) -> bytes:
-    """Give the filtered trail as CSV (`CSV_COLUMNS`), oldest first; as `json_lines`, in sentences."""
-    rows, names = _events(store, person, chosen, comments)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for event, text in rows:
-        key = event.data.get("label_key")
-        label = "" if key is None else names.labels.get(str(key), str(key))
-        row = [
-            event.seq,
-            event.created_at.isoformat(sep=" ", timespec="seconds"),
-            _cell(event.actor),
-            kind_title(event.kind),
-            _cell(sentence(event, names)),
-            event.data.get("round_id", ""),
-            _cell(label),
-            event.hash,
-            _cell(text or ""),
-        ]
-        writer.writerow(row)
-    return out.getvalue().encode()
-
-
-def _cell(text: str) -> str:
-    """Keep a spreadsheet from taking a cell for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+def _clocks(connection: Connection, events: list[Event]) -> dict[int, str]:
+    """Say for each event how far its clock stood behind the event before."""
+    c = tables.event.c
+    query = select(c.seq, c.created_at).where(c.seq.in_([event.seq - 1 for event in events]))
+    at = {int(row.seq): row.created_at for row in connection.execute(query)}
+    return {event.seq: clock_back(at.get(event.seq - 1), event.created_at) for event in events}
 
 
 def finding_words(finding: Finding) -> str:

@@ -1,6 +1,6 @@
 """The ledger in sentences: one for each kind of event, and a plain one for kinds that this version does not know."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ KINDS: dict[str, str] = {
     "export": "export",
     "redact": "comment removed",
     "rebuild": "rebuilt",
+    "restore": "restored",
+    "access_rule": "access rule",
 }
 _ANSWERS = {"present": "present", "absent": "absent", "cannot_tell": "can't say"}
 _OPENED = {
@@ -33,6 +35,7 @@ _OPENED = {
     "trail": "opened the audit trail",
     "trail_download": "downloaded the audit trail",
     "comment": "downloaded the audit trail with the text of comments",
+    "backup": "made a backup of the workspace",
 }
 _DIGEST_SHOWN = 12
 _PLACE = ("stay_id", "label_key", "round_id", "patient_id")
@@ -43,10 +46,21 @@ _LONGEST_VALUE = 80
 
 @dataclass(frozen=True)
 class Names:
-    """What sentences need besides the event: labels' names by key, and each account's row before an event by seq."""
+    """What sentences need besides the event.
+
+    Parameters
+    ----------
+    labels
+        Labels' names by key.
+    before
+        Each account's row before an event, by the event's number.
+    open_pairs
+        Stay and label of pairs that somebody still has to read: answers on them are not told to a reader.
+    """
 
     labels: Mapping[str, str] = field(default_factory=dict)
     before: Mapping[int, Mapping[str, Any] | None] = field(default_factory=dict)
+    open_pairs: Set[tuple[int, str]] = frozenset()
 
 
 def kind_title(kind: str) -> str:
@@ -88,6 +102,10 @@ def _where(data: Mapping[str, Any], names: Names) -> str:
     return ", ".join(parts)
 
 
+def _still_open(data: Mapping[str, Any], names: Names) -> bool:
+    return (data.get("stay_id"), data.get("label_key")) in names.open_pairs
+
+
 def _comment(data: Mapping[str, Any]) -> str:
     digest = data.get("comment_digest")
     return f", with a comment (kept apart, digest {str(digest)[:_DIGEST_SHOWN]}…)" if digest else ""
@@ -96,6 +114,8 @@ def _comment(data: Mapping[str, Any]) -> str:
 def _decision(event: Event, names: Names) -> str:
     data = event.data
     where = _where(data, names)
+    if _still_open(data, names):
+        return f"wrote an answer on {where}; what it says is withheld while someone still has to read the pair"
     if data["answer"] == "retract":
         return f"took back their answer on {where} (event {data['supersedes']})"
     how = "blind" if data["blinded"] else "after seeing the record"
@@ -109,6 +129,8 @@ def _decision(event: Event, names: Names) -> str:
 
 def _adjudication(event: Event, names: Names) -> str:
     data = event.data
+    if _still_open(data, names):
+        return f"settled {_where(data, names)}; how is withheld while someone still has to read the pair"
     return f"settled {_where(data, names)} as '{_ANSWERS[data['answer']]}'{_comment(data)}"
 
 
@@ -121,8 +143,11 @@ def _access(event: Event, names: Names) -> str:
 
 
 def _sign_in(event: Event, _names: Names) -> str:
+    provider = event.data.get("way") == "oidc"
     if event.data["result"] == "ok":
-        return "signed in"
+        return "signed in with the identity provider" if provider else "signed in"
+    if provider:
+        return "could not sign in with the identity provider: the account does not allow it"
     return f"could not sign in: a wrong password, {event.data['failures']} in a row"
 
 
@@ -191,6 +216,18 @@ def _rebuild(event: Event, _names: Names) -> str:
     return f"rebuilt the tables from the ledger: {int(event.data['rows']):,} rows"
 
 
+def _restore(event: Event, _names: Names) -> str:
+    data = event.data
+    return f"restored the workspace from the backup of {str(data['backup_of'])[:19].replace('T', ' ')} UTC, which ended at event {data['count']}"
+
+
+def _access_rule(event: Event, _names: Names) -> str:
+    asked = (
+        "only those whose attestation holds may act" if event.data["require_attestation"] else "no attestation is asked"
+    )
+    return f"changed the rule of access: {asked}"
+
+
 def _protocol(event: Event, _names: Names) -> str:
     data = event.data
     blind = "read blind" if data["blind"] else "not read blind"
@@ -240,6 +277,8 @@ _TELLERS: dict[str, Callable[[Event, Names], str]] = {
     "export": _export,
     "redact": _redact,
     "rebuild": _rebuild,
+    "restore": _restore,
+    "access_rule": _access_rule,
     "protocol": _protocol,
     "batch": _batch,
     "handover": _handover,

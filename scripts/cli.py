@@ -1,5 +1,6 @@
 """The `miracl` command: one verb for each thing people do with a workspace."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from audit_store.errors import StoreError
 from audit_store.quiet import keep_quiet, tell_fault
-from core.errors import MiraclError
+from core.errors import MiraclError, one_line
+from scripts import trust_cli
 from scripts.benchmark_cli import benchmark_app
 from scripts.console import PlainConsole
 from scripts.person_cli import person_app
@@ -34,6 +36,7 @@ app.add_typer(cohort_app, name="build-cohort")
 app.add_typer(person_app, name="person")
 app.add_typer(store_app, name="store")
 app.add_typer(benchmark_app, name="benchmark")
+trust_cli.register(app)
 register_review(app)
 
 WorkspaceOption = Annotated[
@@ -231,32 +234,6 @@ def status(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
 
 
 @app.command()
-def verify(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """Check the chain of decisions, the round files and the cohort; name the first row that does not hold.
-
-    Example: miracl verify --workspace ward3
-    """
-    from audit_store.database import open_store
-    from audit_store.ledger import head
-    from audit_store.verify import verify as verify_store
-    from audit_store.workspace import open_workspace
-
-    store = open_store(open_workspace(workspace))
-    with console.status("verifying"):
-        findings = verify_store(store)
-    for finding in findings:
-        console.print(
-            f"{finding.where}, row {finding.row}: {finding.what}" if finding.row else f"{finding.where}: {finding.what}"
-        )
-    if findings:
-        raise typer.Exit(1)
-    current = head(store)
-    console.print(f"All holds: {current.count:,} events, head {current.hash[:16] or '–'}, rounds and cohort unchanged.")
-
-
-@app.command()
 def demo(
     workspace: WorkspaceOption = Path("workspace-demo"),
     stays: Annotated[int, typer.Option(min=50, help="Invented stays.")] = 2000,
@@ -289,11 +266,19 @@ def demo(
 def _misused(error: typer.TyperException) -> int:
     """Say in one line what of the command's words was off; a bare group has shown its help and says nothing more."""
     tell = getattr(error, "format_message", error.__str__)
-    words = " ".join(tell().split()).rstrip(".")
+    words = one_line(tell()).rstrip(".")
     if words:
         where = getattr(getattr(error, "ctx", None), "command_path", "miracl")
         PlainConsole(stderr=True).print(f"miracl: {words}; see {where} --help")
     return 2
+
+
+def _disk(error: OSError) -> MiraclError:
+    """Say in one line what a disk refused: the reason, and the file by its own name alone."""
+    name = Path(os.fsdecode(error.filename)).name if isinstance(error.filename, str | bytes) else ""
+    reason = (os.strerror(error.errno) if error.errno else "") or type(error).__name__
+    came = f"{reason} ({name})" if name else reason
+    return MiraclError("a disk that can be read and written", came, "free space or mend permissions, and try again")
 
 
 def guarded(command: Callable[..., object]) -> int:
@@ -302,6 +287,9 @@ def guarded(command: Callable[..., object]) -> int:
         status = command(standalone_mode=False)
     except (MiraclError, StoreError) as error:
         PlainConsole(stderr=True).print(f"miracl: {error}")
+        return 2
+    except OSError as error:
+        PlainConsole(stderr=True).print(f"miracl: {_disk(error)}")
         return 2
     except typer.Abort:
         return EXIT_STOPPED

@@ -13,18 +13,8 @@ from audit_store.comments import redact
 from audit_store.database import Store, utc_now
 from audit_store.ledger import head
 from audit_store.people import PERMISSIONS, Person, log_access
-from audit_store.trail_view import (
-    LONGEST_DOWNLOAD,
-    PAGE,
-    PARTS,
-    TrailFilter,
-    TrailPage,
-    csv_text,
-    finding_words,
-    json_lines,
-    trail_choices,
-    trail_page,
-)
+from audit_store.trail_file import LONGEST_DOWNLOAD, csv_text, json_lines
+from audit_store.trail_view import PAGE, PARTS, TrailFilter, TrailPage, finding_words, trail_choices, trail_page
 from audit_store.verify import verify
 
 EVERYONE, ANY_ROUND = "everyone", "any round"
@@ -110,7 +100,15 @@ def _lines(store: Store, person: Person, chosen: TrailFilter) -> None:
         st.button("Look again", key="trail_newest", icon=":material/refresh:", on_click=_turned)
         return
     _pager(shown, at)
-    rows = [(f"{line.created_at:%Y-%m-%d %H:%M:%S}", line.text, line.kind, f"{line.seq:,}") for line in shown.lines]
+    rows = [
+        (
+            f"{line.created_at:%Y-%m-%d %H:%M:%S}",
+            f"{line.text} ({line.clock})" if line.clock else line.text,
+            line.kind,
+            f"{line.seq:,}",
+        )
+        for line in shown.lines
+    ]
     columns = [Column("time, UTC"), Column("what was done"), Column("kind"), Column("event", number=True)]
     st.html(f'<div class="trail">{table(columns, rows, "Events, latest first")}</div>')
 
@@ -173,21 +171,27 @@ def _run_check(store: Store) -> None:
 def _download(store: Store, person: Person, chosen: TrailFilter) -> None:
     section("Download")
     comments = st.toggle("With the text of comments", value=False, key="trail_comments")
+    withheld = (
+        " What unanswered pairs were drawn for, and answers on them, are withheld from people who read."
+        if "decide" in PERMISSIONS[person.role]
+        else ""
+    )
     st.html(
-        '<p class="soft">What the filters leave, oldest first'
-        f"{f'; at most the latest {LONGEST_DOWNLOAD:,} events'}. "
+        '<p class="soft">The table is what the filters leave; the JSON lines are the whole chain, which anyone can '
+        f"check. Oldest first, at most the latest {LONGEST_DOWNLOAD:,} events; <code>miracl trail --export</code> has "
+        "no limit. "
         + ("Comments may quote the chart: patient data." if comments else "Comments stand by their digests alone.")
-        + " The download itself is noted.</p>"
+        + f"{withheld} The download itself is noted.</p>"
     )
     everything = replace(chosen, up_to=None)
     with st.container(horizontal=True, gap="small"):
-        for name, make, mime in (
-            ("trail.csv", csv_text, "text/csv"),
-            ("trail.jsonl", json_lines, "application/x-ndjson"),
+        for name, words, make, mime in (
+            ("trail.csv", "Table (CSV)", partial(csv_text, store, person, everything), "text/csv"),
+            ("trail.jsonl", "Chain (JSON lines)", partial(json_lines, store, person), "application/x-ndjson"),
         ):
             st.download_button(
-                "Table (CSV)" if name.endswith("csv") else "Events with hashes (JSON lines)",
-                data=partial(make, store, person, everything, comments=comments),
+                words,
+                data=partial(make, comments=comments),
                 file_name=name,
                 mime=mime,
                 key=f"download_{name}_{comments}",

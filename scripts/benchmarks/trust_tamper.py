@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,7 @@ def _rows(lived: Lived, times: int, rng: np.random.Generator, say: Say) -> Line:
         if number % 100 == 0:
             say(f"rows: {number} of {times}")
         table = names[number % len(names)]
-        what = _until_changed(
-            lambda table=table: spoil_store(database, table, rng), lambda: _restore(database, pristine)
-        )
+        what = _until_changed(partial(spoil_store, database, table, rng), partial(_restore, database, pristine))
         if not _found(lived.folder) and missed is None:
             missed = Missed(number, what)
         done[table] += 1
@@ -132,7 +131,7 @@ def _files(lived: Lived, times: int, rng: np.random.Generator, say: Say) -> Line
         file = files[number % len(files)]
         others = [other for other in files if other.suffix == file.suffix and other != file]
         before = {path: path.read_bytes() for path in (file, *others)}
-        what = _until_changed(lambda file=file, others=others: spoil_file(file, others, rng), lambda: None)
+        what = _until_changed(partial(spoil_file, file, others, rng), lambda: None)
         if not _found(lived.folder) and missed is None:
             missed = Missed(number, f"{file.relative_to(lived.folder)}: {what}")
         for path, body in before.items():

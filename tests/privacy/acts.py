@@ -15,7 +15,8 @@ from audit_store.errors import StoreError
 from audit_store.people import add_person, authenticate, operator, set_attestation, start_session
 from audit_store.quiet import keep_quiet
 from audit_store.rounds import open_round
-from audit_store.trail_view import TrailFilter, csv_text, json_lines
+from audit_store.trail_file import csv_text, json_lines
+from audit_store.trail_view import TrailFilter
 from audit_store.workspace import open_workspace
 from tests.privacy.planted import WORDS
 
@@ -58,7 +59,7 @@ def main(folder: Path) -> None:
     mine = record(store, people["ada"], Reading(number, *again, "present", comment=said), new_token())
     undo(store, people["ada"], new_token())
     redact(store, people["dora"], int(first.comment_id or 0), WORDS["redaction"])
-    (folder / "trail.jsonl").write_bytes(json_lines(store, people["dora"], TrailFilter()))
+    (folder / "trail.jsonl").write_bytes(json_lines(store, people["dora"]))
     (folder / "trail.csv").write_bytes(csv_text(store, people["dora"], TrailFilter()))
 
     ada = people["ada"]
