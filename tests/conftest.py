@@ -6,6 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 MAIN = sys.modules["__main__"]
+NEEDS = ("browser", "postgres")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Write into the report what a test needs besides Python, so that .ci/run sees one that was skipped for it."""
+    for item in items:
+        item.user_properties += [("needs", name) for name in NEEDS if item.get_closest_marker(name)]
 
 
 @pytest.fixture(autouse=True)

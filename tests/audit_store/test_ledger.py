@@ -108,6 +108,7 @@ def test_a_head_kept_elsewhere_is_found_again(site: Site) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write to a read-only folder")
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_read_only_folder_is_one_line(site: Site) -> None:
     site.workspace.root.chmod(0o500)
     try:
