@@ -314,10 +314,8 @@ def _wait(failed: Any, free: int) -> None:
     doubled = SIGN_IN.first_wait_seconds * 2 ** min(int(failed.failures) - free, 30)
     wait = min(doubled, SIGN_IN.longest_wait_seconds)
     left = (failed.last_at + timedelta(seconds=wait) - utc_now()).total_seconds()
-    if left > 0:  # a clock that was set back makes nobody wait longer
-        raise AccessError(
-            "fewer tries", f"{failed.failures} that failed", f"wait {int(min(left, wait)) + 1} s and try again"
-        )
+    if 0 < left <= wait:  # more is left only where the clock was set back since: nobody waits for that
+        raise AccessError("fewer tries", f"{failed.failures} that failed", f"wait {int(left) + 1} s and try again")
 
 
 def _nobody() -> str:
