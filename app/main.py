@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import session, theme
+from app import arrival, session, theme
 from app.components import tab_session
 from app.frame import guarded, top_bar, trouble
 from app.plain import literal
@@ -41,7 +41,7 @@ def screens_for(person: Person | None) -> dict[str, Screen]:
     """The pages that a person's role opens; before anyone is signed in, all (each shows the sign-in page)."""
     if person is None:
         return SCREENS
-    if person.temporary:  # somebody else knows this password: nothing before it is changed
+    if person.temporary or person.barred:  # nothing before the password is their own, and their attestation holds
         return {"account": SCREENS["account"]}
     return {name: screen for name, screen in SCREENS.items() if screen.action in PERMISSIONS[person.role]}
 
@@ -52,7 +52,7 @@ def main() -> None:
     trouble_line: Exception | None = None
     person: Person | None = None
     try:
-        person = session.current_person()
+        person = session.current_person() or arrival.let_in()
     except Exception as error:
         trouble_line = error
     screens = screens_for(person)
@@ -103,7 +103,8 @@ def _inside(pages: Mapping[str, Any], person: Person, here: str) -> None:
     top_bar(pages, person, here)
     ticket = session.ticket()
     if ticket is not None:
-        tab_session.keep(session.workspace().workspace_id, ticket)
+        place = session.workspace().workspace_id
+        tab_session.keep(place, ticket, session.seconds_to_look(), session.looks(), session.look)
 
 
 if __name__ == "__main__":

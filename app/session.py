@@ -14,12 +14,23 @@ from typing import Any, cast
 
 import streamlit as st
 
+from app.listening import told
+from app.provider import identity_here, passwords_shut, way_is_open
 from audit_store.chart import Chart
 from audit_store.database import Store, open_store
 from audit_store.errors import AccessError, RoundError, StoreError, WorkspaceError
 from audit_store.guidelines import Guidelines
 from audit_store.guidelines import load as load_guidelines
-from audit_store.people import PERMISSIONS, Person, authenticate, end_session, list_people, resume_session
+from audit_store.people import (
+    PERMISSIONS,
+    Person,
+    authenticate,
+    end_session,
+    find_person,
+    list_people,
+    resume_session,
+    session_seconds,
+)
 from audit_store.people import start_session as begin_session
 from audit_store.rounds import RoundFile, check_cohort_matches, open_round
 from audit_store.workspace import Workspace, open_workspace
@@ -33,6 +44,9 @@ _LEFT = "signed_out"
 _DEMO = "demo"
 _OFFERED = "offered_round"
 _CHECKED = "person_of_this_drawing"
+_LOOKS = "looks"
+_LOOKING = "looking"
+_LOOK_AFTER_SECONDS = 5.0  # past the moment at which an unused session ends
 
 log = logging.getLogger("miracl.app")
 
@@ -159,7 +173,10 @@ def current_person() -> Person | None:
     secret = st.session_state.get(_SECRET)
     if secret is None:
         return None
-    person = resume_session(store(), secret)
+    person = resume_session(store(), secret, used=not st.session_state.pop(_LOOKING, False))
+    if person is not None and not way_is_open(workspace(), person):
+        end_session(store(), secret)
+        person = None
     if person is None:
         forget()
         st.session_state[_LEFT] = True
@@ -167,6 +184,24 @@ def current_person() -> Person | None:
         return None
     st.session_state[_PERSON] = person
     return person
+
+
+def look() -> None:
+    """Let the next drawing look whether the session lives, without counting as use: a page asks by itself."""
+    st.session_state[_LOOKING] = True
+    st.session_state[_LOOKS] = looks() + 1
+
+
+def looks() -> int:
+    """How often this page has looked by itself."""
+    return int(st.session_state.get(_LOOKS, 0))
+
+
+def seconds_to_look() -> float:
+    """Seconds after which a page that nobody uses has to ask whether its session lives."""
+    secret = st.session_state.get(_SECRET)
+    left = 0.0 if secret is None else session_seconds(store(), secret)
+    return left + _LOOK_AFTER_SECONDS
 
 
 @contextmanager
@@ -183,22 +218,49 @@ def drawing(person: Person | None) -> Iterator[None]:
 
 
 def sign_in(name: str, password: str) -> Person:
-    """Check a name and password and open a session."""
+    """Check a name and password and open a session.
+
+    Raises
+    ------
+    AccessError
+        When they don't match or have to wait, passwords are shut, or the demo account is asked for beyond this machine.
+    """
     opened = store()
-    person = authenticate(opened, name.strip().lower(), password)
-    st.session_state.pop(_LEFT, None)
-    st.session_state[_SECRET] = begin_session(opened, person)
-    st.session_state[_PERSON] = person
+    if passwords_shut(workspace()):
+        raise AccessError("a sign-in with the identity provider", "a password", "use the button above")
+    name = name.strip().lower()
+    known = find_person(opened, name)
+    if known is not None and known.demo and told().beyond:
+        raise AccessError("an account of your own", "the demo's, which is closed here", "ask whoever runs this server")
+    person = authenticate(opened, name, password, address=_client_address())
+    hold(begin_session(opened, person), person)
     return person
 
 
+def _client_address() -> str | None:
+    """The client's network address, where it is known to be its own and not a proxy's or this machine's."""
+    here = told()
+    if not here.beyond or (here.behind_proxy and not os.environ.get("FORWARDED_ALLOW_IPS")):
+        return None
+    return st.context.ip_address
+
+
+def hold(secret: str, person: Person) -> None:
+    """Take up a session that was opened for somebody."""
+    st.session_state.pop(_LEFT, None)
+    st.session_state[_SECRET] = secret
+    st.session_state[_PERSON] = person
+
+
 def sign_out() -> None:
-    """End the session here and in the store."""
-    secret = st.session_state.get(_SECRET)
+    """End the session here, in the store, and at the identity provider where it began there."""
+    secret, person = st.session_state.get(_SECRET), st.session_state.get(_PERSON)
     forget()
     st.session_state[_LEFT] = True
     if secret is not None:
         end_session(store(), secret)
+    if isinstance(person, Person) and person.issuer is not None and identity_here(workspace()) is not None:
+        st.logout()  # the browser's cookie goes, and the provider is told
 
 
 def ticket() -> str | None:
@@ -216,7 +278,7 @@ def resume(kept: str) -> None:
     """Take up the sitting that the browser's tab kept a ticket of, where the store still has the session open."""
     number, _, held = kept.partition(".")
     person = resume_session(store(), held)
-    if person is None:
+    if person is None or not way_is_open(workspace(), person):
         st.session_state[_LEFT] = True
         return
     st.session_state[_SECRET] = held

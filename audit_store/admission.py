@@ -27,6 +27,10 @@ _LONGEST_NAME = 80
 _LONGEST_ISSUER = 200
 
 
+class StaleTokenError(AccessError):
+    """A token that has ended, or has opened its session already: nothing is wrong, a fresh sign-in is due."""
+
+
 @dataclass(frozen=True)
 class Vouched:
     """What a token's claims say, checked: whose they are, in which role, until when."""
@@ -59,13 +63,18 @@ def admit(store: Store, identity: Identity, claims: Mapping[str, Any]) -> tuple[
 
     Raises
     ------
+    StaleTokenError
+        When the token has ended or was used before.
     AccessError
-        When the token has ended or was used before, no group has a role, the e-mail is of another domain, the account
+        When no group has a role, the e-mail is of another domain, the account
         is closed, or its name belongs to somebody else. No message quotes a claim.
     """
     told = vouched(store, identity, claims)
     closed = False
     with store.writing() as connection:
+        used = select(tables.session.c.digest).where(tables.session.c.token_digest == told.token_digest)
+        if connection.execute(used).first():  # a cookie left in a browser opens no second session
+            raise StaleTokenError("a fresh sign-in", "one that was used before", "sign in again")
         mine = tables.person.c.subject_digest == told.subject_digest
         row = connection.execute(select(tables.person).where(mine)).first()
         if row is not None and not row.active:
@@ -96,7 +105,7 @@ def vouched(store: Store, identity: Identity, claims: Mapping[str, Any]) -> Vouc
         raise AccessError("an issuer's address of ordinary length", "a longer one", "tell whoever runs this server")
     expires_at = token_end(claims)
     if expires_at is None or expires_at <= utc_now():
-        raise AccessError("a sign-in that is still good", "one that has ended", "sign in again")
+        raise StaleTokenError("a sign-in that is still good", "one that has ended", "sign in again")
     _check_domain(identity, claims)
     role = identity.role_of(_words(_claim(claims, identity.groups_claim)))
     if role is None:

@@ -41,7 +41,17 @@ def _facts(person: Person) -> list[tuple[str, str]]:
         ("shown as", person.display_name),
         ("role", role_words(person.role)),
         ("data-use attestation", agreement),
+        ("signs in", "with a password" if person.issuer is None else f"through {person.issuer}"),
     ]
+
+
+def _barred(person: Person) -> str:
+    """Why nothing but this page opens, and who mends it."""
+    if person.attestation_expires:
+        came = f"Your data-use attestation ended on {person.attestation_expires}"
+    else:
+        came = "This workspace asks for a data-use attestation, and none is noted for you"
+    return f"{came}. Until a steward notes one on the page People, nothing but this page opens."
 
 
 def render() -> None:
@@ -55,6 +65,11 @@ def render() -> None:
         heading("Your account")
         rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in _facts(person))
         st.html(f'<dl class="account">{rows}</dl>')
+    if person.barred:
+        st.html(f'<p class="note-line" role="alert">{escape(_barred(person))}</p>')
+    if person.issuer is not None:
+        st.html('<p class="note-line">Your role and password are kept by the identity provider.</p>')
+        return
     if person.demo:
         st.html('<p class="note-line">The demo account is shared: its password stays as it is.</p>')
         return

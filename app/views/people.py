@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from functools import wraps
 from typing import Any
+from urllib.parse import urlparse
 
 import pandas as pd
 import streamlit as st
@@ -12,6 +13,7 @@ from app import session
 from app.components.page import Column, Markup, heading, section, table
 from app.components.role_words import ROLE_WORDS, ROLES, role_words
 from app.plain import escape, literal
+from audit_store.attestations import attestation_required, require_attestation
 from audit_store.database import Store
 from audit_store.people import (
     Person,
@@ -105,6 +107,13 @@ def _attest(store: Store, actor: Person, name: str) -> str:
     return f"{name}: {person.attestation}, until {person.attestation_expires}."
 
 
+@_act
+def _ask_attestation(store: Store, actor: Person) -> str:
+    required = not attestation_required(store)
+    require_attestation(store, actor, required)
+    return "An attestation is asked of everyone now." if required else "People without an attestation are let in again."
+
+
 def _put_away() -> None:
     st.session_state.pop(_HANDED, None)
 
@@ -123,6 +132,7 @@ def render() -> None:
         _change(person, rows)
     with right:
         _new()
+        _rule(session.store())
 
 
 def _lines() -> None:
@@ -159,6 +169,11 @@ def _attestation(row: Mapping[Any, Any]) -> str | Markup:
     return Markup(text)
 
 
+def _origin(issuer: str | None) -> str:
+    """How somebody signs in: by a password, or through which provider's host."""
+    return "password" if not issuer else urlparse(issuer).hostname or "identity provider"
+
+
 def _table_html(rows: pd.DataFrame) -> str:
     body = [
         (
@@ -166,12 +181,13 @@ def _table_html(rows: pd.DataFrame) -> str:
             row["display_name"],
             Markup(f'<b>{escape(row["role"])}</b> <span class="soft">{escape(ROLE_WORDS[row["role"]])}</span>'),
             _state(row),
+            _origin(row["issuer"]),
             "never" if pd.isna(row["last_sign_in"]) else f"{row['last_sign_in']:%Y-%m-%d %H:%M} UTC",
             _attestation(row),
         )
         for row in rows.to_dict("records")
     ]
-    names = ("name", "shown as", "role", "state", "last sign-in", "data-use attestation")
+    names = ("name", "shown as", "role", "state", "signs in by", "last sign-in", "data-use attestation")
     return table([Column(name) for name in names], body, "Accounts")
 
 
@@ -185,15 +201,10 @@ def _change(person: Person, rows: pd.DataFrame) -> None:
         key="people_pick",
     )
     row = rows[rows["name"] == name].iloc[0]
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox(
-            "Role",
-            ROLES,
-            index=ROLES.index(row["role"]),
-            format_func=role_words,
-            key=f"role_{name}",
-        )
-        st.button("Change the role", key="set_role", on_click=_role, args=(name,))
+    if row["issuer"]:
+        st.html('<p class="soft">Role and password are the identity provider\'s; they hold from the next sign-in.</p>')
+    else:
+        _role_of(name, str(row["role"]))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.text_input("Data-use attestation", row["attestation"] or "", max_chars=200, key=f"attest_{name}")
         day = row["attestation_expires"]
@@ -212,8 +223,27 @@ def _change(person: Person, rows: pd.DataFrame) -> None:
             st.button("Open the account again", key="enable", icon=":material/undo:", on_click=_open, args=(name,))
         if name == person.name:
             st.html('<p class="soft">Your own password: on the page Account.</p>')
-        elif not row["demo"]:
+        elif not row["demo"] and not row["issuer"]:
             st.button("Give a new password", key="reset", icon=":material/key:", on_click=_password, args=(name,))
+
+
+def _role_of(name: str, role: str) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.selectbox("Role", ROLES, index=ROLES.index(role), format_func=role_words, key=f"role_{name}")
+        st.button("Change the role", key="set_role", on_click=_role, args=(name,))
+
+
+def _rule(store: Store) -> None:
+    section("Data-use attestations")
+    asked = attestation_required(store)
+    words = (
+        "Everyone has to have one: without, nothing but the page Account opens."
+        if asked
+        else "People without one are let in; one that has expired keeps its person to the page Account."
+    )
+    st.html(f'<p class="soft">{words}</p>')
+    label = "Let people in without one" if asked else "Ask everyone for one"
+    st.button(label, key="ask_attestation", on_click=_ask_attestation)
 
 
 def _new() -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from app.listening import Listening
 from app.run import command, environment
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
@@ -39,23 +41,27 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(workspace: Path, log: Path) -> Iterator[str]:
+def serving(workspace: Path, log: Path, listening: Listening | None = None) -> Iterator[str]:
     """Start the review server on a workspace; stop it after."""
-    port = free_port()
+    place = listening or Listening(free_port())
+    scheme = "http" if place.certificate is None else "https"
+    own = f"{scheme}://localhost:{place.port}"
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    told = environment(workspace, listening=place)
     with log.open("wb") as out:
-        process = subprocess.Popen(command(port), env=environment(workspace), stdout=out, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command(place.port, place), env=told, stdout=out, stderr=subprocess.STDOUT)
         try:
-            address = f"http://localhost:{port}"
             end = time.monotonic() + START_SECONDS
             while True:
                 try:
-                    with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
+                    with urllib.request.urlopen(f"{own}/_stcore/health", timeout=2, context=unchecked):
                         break
                 except (urllib.error.URLError, OSError):
                     if time.monotonic() > end or process.poll() is not None:
                         raise AssertionError(log.read_text(encoding="utf-8")[-2000:]) from None
                     time.sleep(0.2)
-            yield address
+            yield own
         finally:
             process.terminate()
             process.wait(timeout=20)
