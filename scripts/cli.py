@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from audit_store.errors import StoreError
 from audit_store.quiet import keep_quiet, tell_fault
 from core.errors import MiraclError, one_line
 from scripts import trust_cli
 from scripts.benchmark_cli import benchmark_app
+from scripts.cohort_cli import cohort_app
 from scripts.console import PlainConsole
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
 from scripts.review_cli import register as register_review
-from scripts.running import EXIT_STOPPED, console, invent, parse_settings, run_training
+from scripts.running import EXIT_STOPPED, console, parse_settings, run_training
 from scripts.store_cli import store_app
 
 app = typer.Typer(
@@ -27,10 +27,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-)
-cohort_app = typer.Typer(
-    help="Build the workspace's cohort from a source.\n\nExample: miracl build-cohort eicu /data/eicu-2.0",
-    no_args_is_help=True,
 )
 app.add_typer(cohort_app, name="build-cohort")
 app.add_typer(person_app, name="person")
@@ -44,74 +40,6 @@ WorkspaceOption = Annotated[
 ]
 DEFAULT_WORKSPACE = Path("workspace")
 EXIT_FAULT = 1
-
-
-@cohort_app.command("eicu")
-def build_eicu_cohort(
-    source: Annotated[Path, typer.Argument(help="Folder with the published eICU files (.csv, .csv.gz, Parquet).")],
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    cutoff_hours: Annotated[
-        float, typer.Option(min=1.0, help="Models read what was charted before this hour of the stay.")
-    ] = 48.0,
-) -> None:
-    """Build a cohort from the eICU Collaborative Research Database.
-
-    Example: miracl build-cohort eicu /data/eicu-crd-2.0 --workspace ward3
-    """
-    from audit_store.workspace import create_workspace
-    from core.cohort.sources.eicu import build_eicu
-
-    space = create_workspace(workspace)
-    with console.status("reading the source"):
-        manifest = build_eicu(source, space.cohort, cutoff_hours=cutoff_hours)
-    _show_cohort(manifest)
-
-
-@cohort_app.command("synthetic")
-def build_synthetic_cohort(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    stays: Annotated[int, typer.Option(help="How many stays.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the patients.")] = 0,
-    noise: Annotated[
-        str,
-        typer.Option(
-            help="none, symmetric, asymmetric, balanced or ccn; like a hospital's: stay (mild cases missed), "
-            "label (acute under-coded), patient (a chronic label lost at one visit), source (coding system changed)."
-        ),
-    ] = "balanced",
-    rho_plus: Annotated[
-        float | None, typer.Option(help="P(1→0), or the rate of ccn and a hospital's kinds; 0.2 when not given.")
-    ] = None,
-    rho_minus: Annotated[
-        float | None, typer.Option(help="P(0→1), asymmetric noise alone; the other kinds derive it.")
-    ] = None,
-    noise_seed: Annotated[int, typer.Option(help="Seed of the noise, apart from the patients'.")] = 123,
-) -> None:
-    """Invent patients with known truth and label noise, to try things on.
-
-    Example: miracl build-cohort synthetic --stays 2000 --noise symmetric --rho-plus 0.2
-    """
-    from audit_store.workspace import create_workspace
-
-    space = create_workspace(workspace)
-    with console.status("inventing patients"):
-        manifest = invent(space.cohort, stays, seed, noise, rho_plus, rho_minus, noise_seed)
-    _show_cohort(manifest)
-
-
-def _show_cohort(manifest: dict[str, Any]) -> None:
-    table = Table(title=f"Cohort {manifest['name']}", title_justify="left")
-    for heading, justify in (("criterion", "left"), ("in", "right"), ("removed", "right"), ("out", "right")):
-        table.add_column(heading, justify="left" if justify == "left" else "right")
-    for line in manifest["attrition"]:
-        table.add_row(line["criterion"], *(f"{line[key]:,}" for key in ("in", "removed", "out")))
-    console.print(table)
-    counts = manifest["counts"]
-    console.print(
-        f"{counts['stays']:,} stays of {counts['patients']:,} patients "
-        f"({counts['train_stays']:,} to train on, {counts['test_stays']:,} to test on), "
-        f"{counts['observations']:,} measurements, {counts['notes']:,} notes."
-    )
 
 
 @app.command()

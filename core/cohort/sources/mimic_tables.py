@@ -11,7 +11,7 @@ import gzip
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -298,7 +298,7 @@ class MimicTables:
             )
             self.sql.execute(f"DELETE FROM {table} WHERE {later}")
 
-    def lookup(self, name: str, columns: Mapping[str, list[object]]) -> None:
+    def lookup(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
         """Put a small dictionary of columns into a table."""
         import pyarrow as pa
 
