@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow.compute as pc
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from audit_store import tables
 from audit_store.database import Store
@@ -18,6 +18,15 @@ from audit_store.states import snapshot
 from audit_store.tables import ANSWERS, CERTAINTIES, CODABLE, PURPOSES
 
 LONGEST_WORD = 80
+_OWN_ROWS = (
+    select(tables.decision)
+    .where(
+        tables.decision.c.stay_id == bindparam("stay"),
+        tables.decision.c.label_key == bindparam("label"),
+        tables.decision.c.reviewer == bindparam("reader"),
+    )
+    .order_by(tables.decision.c.id)
+)
 SIMULATED = "simulated"
 """Reason code of an answer that a program gave, as in the demo: no figure on readers or labels counts it."""
 
@@ -169,9 +178,8 @@ def decision_of(row: Any) -> Decision:
 
 def own_rows(connection: Connection, person: str, stay_id: int, label_key: str) -> list[Decision]:
     """Return one reader's rows on one pair, oldest first."""
-    c = tables.decision.c
-    query = select(tables.decision).where(c.stay_id == stay_id, c.label_key == label_key, c.reviewer == person)
-    return [decision_of(row) for row in connection.execute(query.order_by(c.id)).all()]
+    asked = {"stay": stay_id, "label": label_key, "reader": person}
+    return [decision_of(row) for row in connection.execute(_OWN_ROWS, asked).all()]
 
 
 def standing_of(rows: Sequence[Decision]) -> Decision | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from audit_store import tables
 from audit_store.database import Store
@@ -19,6 +19,18 @@ from audit_store.ledger import Event
 ROWS_OF_AN_EVENT = 10_000
 """A row's id is its event's number times this, plus its place among the event's rows."""
 
+_A = tables.assignment.c
+_GIVEN = (
+    select(tables.assignment)
+    .where(
+        _A.stay_id == bindparam("stay"),
+        _A.label_key == bindparam("label"),
+        _A.person == bindparam("reader"),
+        _A.round_id == bindparam("round"),
+    )
+    .order_by(_A.id.desc())
+    .limit(1)
+)
 ROW_FIELDS = ("stay_id", "label_key", "position", "purpose", "stratum", "inclusion_probability")
 
 ASSIGNED = pa.schema(
@@ -93,9 +105,6 @@ def given_to(
     connection: Connection, person: str, round_id: int, stay_id: int, label_key: str
 ) -> Mapping[str, Any] | None:
     """Return the row under which a person was given a pair in a round, the latest; None where they were not."""
-    c = tables.assignment.c
-    query = select(tables.assignment).where(
-        c.stay_id == stay_id, c.label_key == label_key, c.person == person, c.round_id == round_id
-    )
-    row = connection.execute(query.order_by(c.id.desc()).limit(1)).mappings().first()
+    asked = {"stay": stay_id, "label": label_key, "reader": person, "round": round_id}
+    row = connection.execute(_GIVEN, asked).mappings().first()
     return None if row is None else dict(row)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from audit_store import tables
 from audit_store.adjudication import Adjudication, adjudicate, conflicts
@@ -44,6 +44,8 @@ from audit_store.tables import ANSWERS, CERTAINTIES
 
 UNDO_DEPTH = 10
 LONGEST_TOKEN = 80
+_OF_ACT = select(tables.decision).where(tables.decision.c.act == bindparam("act")).order_by(tables.decision.c.id)
+_INSERT = tables.decision.insert()
 _TERMS = ("protocol_hash", "batch", "position", "purpose", "stratum", "inclusion_probability")
 
 __all__ = [
@@ -140,10 +142,7 @@ def _check_act(readings: Sequence[Reading], token: str) -> None:
 
 
 def _of_act(connection: Connection, token: str) -> list[Decision]:
-    rows = connection.execute(
-        select(tables.decision).where(tables.decision.c.act == token).order_by(tables.decision.c.id)
-    ).all()
-    return [decision_of(row) for row in rows]
+    return [decision_of(row) for row in connection.execute(_OF_ACT, {"act": token}).all()]
 
 
 def _same_act(done: list[Decision], person: Person, readings: Sequence[Reading]) -> list[Decision]:
@@ -198,7 +197,7 @@ def _under_terms(connection: Connection, person: Person, reading: Reading) -> Re
 
 def _append(connection: Connection, person: Person, values: dict[str, Any]) -> Decision:
     row = projected(append(connection, "decision", person.name, values), tables.decision)
-    connection.execute(tables.decision.insert().values(**row))
+    connection.execute(_INSERT, row)
     return Decision(**row)
 
 

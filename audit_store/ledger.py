@@ -12,13 +12,16 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, bindparam, select
 
 from audit_store import tables
 from audit_store.database import GENESIS, Store, utc_now
 from audit_store.fileio import blake, canonical_json
 
 WALK_STEP = 5_000
+# Statements of every act are made once: to build one takes longer than to run it.
+_INSERT = tables.event.insert()
+_MOVE_HEAD = tables.head.update().values(events=bindparam("count"), hash=bindparam("digest"))
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,9 @@ def append(connection: Connection, kind: str, actor: str, data: Mapping[str, Any
     at = utc_now()
     payload = payload_text(seq, at, kind, actor, data)
     digest = event_hash(previous, payload)
-    connection.execute(
-        tables.event.insert().values(
-            seq=seq, created_at=at, kind=kind, actor=actor, payload=payload, prev_hash=previous, hash=digest
-        )
-    )
-    connection.execute(tables.head.update().values(events=seq, hash=digest))
+    row = {"seq": seq, "created_at": at, "kind": kind, "actor": actor, "payload": payload}
+    connection.execute(_INSERT, {**row, "prev_hash": previous, "hash": digest})
+    connection.execute(_MOVE_HEAD, {"count": seq, "digest": digest})
     Store.remember_head(connection, seq, digest)
     return Event(seq, at, kind, actor, dict(data), previous, digest)
 

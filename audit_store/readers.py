@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from audit_store import tables
 from audit_store.database import Store
+
+_D = tables.decision.c
+_ROWS = select(_D.id, _D.reviewer, _D.answer, _D.supersedes).where(
+    _D.stay_id == bindparam("stay"), _D.label_key == bindparam("label")
+)
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,8 @@ def readers_of(store: Store, stay_id: int, label_key: str) -> Readers:
 
     An answer stands unless its reader took it back; where a reader changed it, the later row stands.
     """
-    c = tables.decision.c
-    query = select(c.id, c.reviewer, c.answer, c.supersedes).where(c.stay_id == stay_id, c.label_key == label_key)
     with store.reading() as connection:
-        rows = connection.execute(query).all()
+        rows = connection.execute(_ROWS, {"stay": stay_id, "label": label_key}).all()
     taken = {row.supersedes for row in rows if row.answer == "retract"}
     standing = {str(row.reviewer) for row in rows if row.answer != "retract" and row.id not in taken}
     return Readers(frozenset(str(row.reviewer) for row in rows), frozenset(standing))

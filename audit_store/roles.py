@@ -4,7 +4,7 @@ import getpass
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from audit_store import tables
 from audit_store.database import Store, utc_now
@@ -35,6 +35,9 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "operator": _STEWARD,
 }
 ACCESSES = ("chart", "note", "export", "evidence", "trail", "trail_download", "comment", "backup")
+_ACCOUNT = select(tables.person).where(tables.person.c.name == bindparam("who"))
+_ASKS = select(tables.access_rule.c.require_attestation).order_by(tables.access_rule.c.id.desc()).limit(1)
+_NOTE = tables.access.insert()
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def require_now(connection: Connection, person: Person, action: str) -> None:
     if person.role == "operator":
         require(person, action)
         return
-    row = connection.execute(select(tables.person).where(tables.person.c.name == person.name)).first()
+    row = connection.execute(_ACCOUNT, {"who": person.name}).first()
     if row is None:
         raise AccessError("an account of this workspace", "none of that name", "sign in again")
     require(person_of(row), action)
@@ -125,8 +128,7 @@ def attestation_bars(connection: Connection, row: Any) -> bool:
     """Whether a person's attestation has expired, or is missing where the workspace asks for one; today in UTC."""
     if row.attestation_expires:
         return bool(row.attestation_expires < utc_now().date().isoformat())
-    c = tables.access_rule.c
-    return bool(connection.execute(select(c.require_attestation).order_by(c.id.desc()).limit(1)).scalar())
+    return bool(connection.execute(_ASKS).scalar())
 
 
 def keep_a_steward(connection: Connection, actor: Person, row: Any, data: dict[str, Any]) -> None:
@@ -170,4 +172,4 @@ def log_access(
     with store.writing() as connection:
         require_now(connection, person, "view")
         event = append(connection, "access", person.name, data)
-        connection.execute(tables.access.insert().values(id=event.seq, created_at=event.created_at, **data))
+        connection.execute(_NOTE, {"id": event.seq, "created_at": event.created_at, **data})
