@@ -96,7 +96,7 @@ def _batches(connection: Connection, table: Table, columns: list[str]) -> Iterat
     query = select(*(table.c[name] for name in columns))
     if len(table.primary_key.columns) == 1 and "id" in table.primary_key.columns:
         query = query.order_by(table.c.id)  # a decision comes after the one that it replaces
-    result = connection.execution_options(yield_per=STEP).execute(query)
+    result = connection.execute(query, execution_options={"yield_per": STEP})
     for part in result.partitions():
         yield [tuple(row) for row in part]
 
