@@ -29,7 +29,8 @@ def clock_back(before: datetime | None, at: datetime) -> str:
     """
     if before is None or before - at < CLOCK_STEP:
         return ""
-    return f"clock {before - at} behind the event before".replace(".000000", "")
+    behind = timedelta(seconds=round((before - at).total_seconds()))
+    return f"clock {behind} behind the event before"
 
 
 class Changes:

@@ -218,7 +218,8 @@ def _rebuild(event: Event, _names: Names) -> str:
 
 def _restore(event: Event, _names: Names) -> str:
     data = event.data
-    return f"restored the workspace from the backup of {str(data['backup_of'])[:19].replace('T', ' ')} UTC, which ended at event {data['count']}"
+    at = str(data["backup_of"])[:19].replace("T", " ")
+    return f"restored the workspace from the backup of {at} UTC, which ended at event {data['count']}"
 
 
 def _access_rule(event: Event, _names: Names) -> str:

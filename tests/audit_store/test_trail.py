@@ -1,9 +1,6 @@
 """The trail in sentences: for every kind of event the code writes; filters, pages, downloads."""
 
 import ast
-import csv
-import io
-import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +11,7 @@ from audit_store.database import utc_now
 from audit_store.decisions import adjudicate, new_token, redact, undo
 from audit_store.errors import AccessError
 from audit_store.exports import export_labels
-from audit_store.fileio import canonical_json
-from audit_store.ledger import Event, event_hash, events_of
+from audit_store.ledger import Event
 from audit_store.people import (
     authenticate,
     disable_person,
@@ -26,7 +22,8 @@ from audit_store.people import (
     set_role,
     start_session,
 )
-from audit_store.trail_view import PAGE, TrailFilter, csv_text, json_lines, trail_choices, trail_page
+from audit_store.trail_file import csv_text
+from audit_store.trail_view import PAGE, TrailFilter, trail_choices, trail_page
 from audit_store.trail_words import KINDS, Names, sentence
 
 from .conftest import PASSWORD, Site
@@ -182,7 +179,7 @@ def lived(site: Site) -> Site:
 
 def test_the_trail_is_for_stewards_and_auditors(lived: Site) -> None:
     for who in ("ann", "ada"):
-        for read in (trail_page, json_lines, csv_text):
+        for read in (trail_page, csv_text):
             with pytest.raises(AccessError):
                 read(lived.store, lived.people[who], TrailFilter())
         with pytest.raises(AccessError):
@@ -222,27 +219,3 @@ def test_pages_stay_where_they_are_while_others_act(lived: Site) -> None:
     assert len(first.lines) == PAGE
     assert second.lines[0].seq == first.lines[-1].seq - 1
     assert second.total == first.total
-
-
-def test_a_download_can_be_checked_by_its_hashes_and_holds_comments_only_where_asked(lived: Site) -> None:
-    aud = lived.people["aud"]
-    rows = [json.loads(line) for line in json_lines(lived.store, aud, TrailFilter()).decode().splitlines()]
-    previous = "0" * 64
-    for row in rows:
-        assert row["prev_hash"] == previous
-        assert row["hash"] == event_hash(previous, canonical_json(row["event"]))
-        previous = row["hash"]
-    assert "about the patient" not in json.dumps(rows)
-    assert events_of(lived.store, "access")[-1].data["what"] == "trail_download"
-    body = json_lines(lived.store, aud, TrailFilter(kinds=("decision",)), comments=True).decode()
-    assert "=a comment about the patient" in body
-    assert "a name" not in body
-    assert events_of(lived.store, "access")[-1].data["what"] == "comment"
-
-
-def test_a_table_for_a_spreadsheet_holds_sentences_and_no_formula(lived: Site) -> None:
-    text = csv_text(lived.store, lived.people["aud"], TrailFilter(person="ann"), comments=True).decode()
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert {row["person"] for row in rows} == {"ann"}
-    assert any(row["sentence"].startswith("ann answered 'present'") for row in rows)
-    assert [row["comment"] for row in rows if row["comment"]] == ["'=a comment about the patient"]
