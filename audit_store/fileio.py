@@ -50,7 +50,8 @@ def replacing(target: Path) -> Iterator[Path]:
 def make_folder(folder: Path) -> None:
     """Make a folder, and its parents, for its owner alone (0700); an existing one is left as it is."""
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        make_folder(folder.parent)  # `parents=True` would leave those in between open to others
+        folder.mkdir(exist_ok=True, mode=FOLDER_MODE)
 
 
 def remove_leftovers(folder: Path, prefix: str) -> list[Path]:
@@ -96,6 +97,14 @@ def file_digest(path: Path, algorithm: str = "blake2b-256") -> str:
     return digest.hexdigest()
 
 
+def parsed_json(text: str) -> Any:
+    """Read JSON; whatever is wrong with it, nesting too deep for any reader among that, is a ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 def canonical_json(value: Any) -> str:
     """One text for one value: sorted keys, no spaces, UTF-8 as it is, no NaN or infinities."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -105,7 +114,7 @@ def blake(*parts: str | bytes, size: int = 32, key: bytes = b"") -> str:
     """BLAKE2b over the parts, each preceded by its length, in hex; keyed when a key is given."""
     digest = hashlib.blake2b(digest_size=size, key=key)
     for part in parts:
-        body = part.encode() if isinstance(part, str) else part
+        body = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
         digest.update(len(body).to_bytes(8, "big"))
         digest.update(body)
     return digest.hexdigest()

@@ -148,12 +148,15 @@ def read(path: Path) -> Guidelines:
         raise GuidelineError("a file of guidelines", "no such file", "name a file that exists") from None
     except ValueError:
         raise GuidelineError("guidelines in TOML", "text that is not", "mend its syntax") from None
-    common = tuple(ReasonCode(str(r["code"]), str(r["text"])) for r in data.get("reason", []))
+    common = _reasons("[[reason]]", data.get("reason", []))
     entries = data.get("label")
     if not isinstance(entries, dict) or not entries:
         raise GuidelineError("tables [label.<key>]", "none", "mend the file of guidelines")
     guidelines = {key: _guideline(key, entry, common) for key, entry in entries.items()}
-    groups = {key: _group(key, entry, guidelines) for key, entry in data.get("group", {}).items()}
+    together = data.get("group", {})
+    if not isinstance(together, dict):
+        raise GuidelineError("tables [group.<key>]", "something else", "mend the file of guidelines")
+    groups = {key: _group(key, entry, guidelines) for key, entry in together.items()}
     for guideline in guidelines.values():
         if guideline.group is not None and guideline.group not in groups:
             raise GuidelineError(f"[group.{guideline.group}]", "no such table", "add the group or drop its name")
@@ -169,7 +172,7 @@ def _guideline(key: str, entry: object, common: tuple[ReasonCode, ...]) -> Guide
         raise GuidelineError(f"{where} with {', '.join(missing)}", "none", "add what is missing")
     wrong = [field for field in _TEXTS if not isinstance(entry[field], str) or not entry[field].strip()]
     wrong += [field for field in _LISTS if not _is_words(entry[field])]
-    wrong += [] if isinstance(entry["version"], int) and entry["version"] > 0 else ["version"]
+    wrong += [] if type(entry["version"]) is int and entry["version"] > 0 else ["version"]
     wrong += [] if entry["persistence"] in PERSISTENCE else ["persistence"]
     wrong += [f for f in ("present_when", "absent_when", "shows") if not entry[f]]
     if wrong:
@@ -178,7 +181,7 @@ def _guideline(key: str, entry: object, common: tuple[ReasonCode, ...]) -> Guide
             f"other values of {', '.join(dict.fromkeys(wrong))}",
             "mend them",
         )
-    own = tuple(ReasonCode(str(r["code"]), str(r["text"])) for r in entry.get("reason", []))
+    own = _reasons(f"[[label.{key}.reason]]", entry.get("reason", []))
     group = entry.get("group")
     return Guideline(
         key,
@@ -197,13 +200,33 @@ def _guideline(key: str, entry: object, common: tuple[ReasonCode, ...]) -> Guide
     )
 
 
+def _reasons(where: str, entries: object) -> tuple[ReasonCode, ...]:
+    """Read the reasons to choose from, each a code and its text."""
+    if not _is_tables(entries, "code", "text"):
+        raise GuidelineError(f"{where} with a code and a text each", "others", "mend the file of guidelines")
+    assert isinstance(entries, list)
+    return tuple(ReasonCode(entry["code"], entry["text"]) for entry in entries)
+
+
+def _is_tables(value: object, *texts: str) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(item, dict) and all(isinstance(item.get(name), str) and item[name].strip() for name in texts)
+        for item in value
+    )
+
+
 def _is_words(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value)
 
 
-def _group(key: str, entry: Mapping[str, Any], guidelines: Mapping[str, Guideline]) -> Group:
-    labels = tuple(str(label) for label in entry.get("labels", []))
-    answers = entry.get("answer", [])
+def _group(key: str, entry: object, guidelines: Mapping[str, Guideline]) -> Group:
+    where = f"[group.{key}]"
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), str) for name in ("name", "question")):
+        raise GuidelineError(f"{where} with a name and a question", "others", "mend the group")
+    if not _is_words(entry.get("labels")) or not _is_tables(entry.get("answer"), "key", "text"):
+        raise GuidelineError(f"{where} with labels and answers", "others", "mend the group")
+    labels = tuple(entry["labels"])
+    answers = entry["answer"]
     if len(labels) != 2 or any(guidelines.get(label) is None or guidelines[label].group != key for label in labels):
         raise GuidelineError(f"two labels of [group.{key}] that name it", "others", "mend the group's labels")
     if [a.get("key") for a in answers] != ["neither", "first", "second"]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from audit_store.database import Store, utc_now
 from audit_store.errors import WorkspaceError
-from audit_store.fileio import FILE_MODE, replacing
+from audit_store.fileio import FILE_MODE, parsed_json, replacing
 from audit_store.ledger import append
 from audit_store.next_round_status import NextRound, free, note_path, one_line, read_note, status_of
 from audit_store.people import Person, require_now
@@ -84,7 +84,7 @@ def _identity(workspace: Workspace) -> dict[str, Any] | None:
     """Read what the unfinished run was begun with, else what the last round was made with: config, seed."""
     path = workspace.run_folder(workspace.next_round()) / "config.json"
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = parsed_json(path.read_text(encoding="utf-8"))
         if isinstance(held, dict):
             return held
     except (OSError, ValueError):

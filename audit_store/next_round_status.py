@@ -1,13 +1,13 @@
 """How far the next round is, read from the folder that its trainer works in."""
 
 import fcntl
-import json
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audit_store.fileio import parsed_json
 from audit_store.workspace import Workspace
 
 RECENT_EPOCHS = 5
@@ -79,7 +79,7 @@ def note_path(workspace: Workspace) -> Path:
 def read_note(workspace: Workspace) -> dict[str, Any] | None:
     """Read what was started last from a screen; None where nothing was."""
     try:
-        note = json.loads(note_path(workspace).read_text(encoding="utf-8"))
+        note = parsed_json(note_path(workspace).read_text(encoding="utf-8"))
         int(note["round_id"]), int(note["pid"]), int(note["stop_asked"]), str(note["actor"]), str(note["started_at"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -142,7 +142,7 @@ def _progress(workspace: Workspace, round_id: int) -> dict[str, Any]:
     twin = workspace.twin_folder(round_id)
     folder = twin if twin.is_dir() else workspace.run_folder(round_id)
     try:
-        held = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        held = parsed_json((folder / "config.json").read_text(encoding="utf-8"))
         epochs = int(held["config"]["optim"]["epochs"])
     except (OSError, ValueError, KeyError, TypeError):
         epochs = 0
@@ -154,7 +154,7 @@ def _progress(workspace: Workspace, round_id: int) -> dict[str, Any]:
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     try:
-        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        found = [parsed_json(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
     except (OSError, ValueError):
         return []
     return [row for row in found if isinstance(row, dict)]

@@ -1,6 +1,5 @@
 """Reading a round: one DuckDB file, opened read-only, by any number of threads and processes at once."""
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from audit_store.detectors import DetectorPlace, as_frame, places
 from audit_store.errors import RoundError
+from audit_store.fileio import parsed_json
 from audit_store.round_types import Pair, RoundInfo
 from audit_store.round_writer import DUCKDB_SETTINGS
 from audit_store.schema import COMPARISON, HARM, PAIR, ROUND, ROUND_SCHEMA_VERSION
@@ -77,7 +77,10 @@ class RoundFile:
                 f"version {values['schema_version']}",
                 "upgrade miracl-audit",
             )
-        more = {"config": json.loads(values["config"]), "calibrated": bool(values["calibrated"])}
+        try:
+            more = {"config": parsed_json(values["config"]), "calibrated": bool(values["calibrated"])}
+        except (TypeError, ValueError):
+            raise self._unreadable() from None
         self.info = RoundInfo(**{**values, **more})
 
     def _unreadable(self) -> RoundError:
@@ -339,9 +342,9 @@ class RoundFile:
 def _digest_file(path: Path) -> dict[str, Any]:
     """Read the digest file beside a round, checked for its fields."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = parsed_json(path.read_text(encoding="utf-8"))
         return {**body, "bytes": int(body["bytes"]), "blake2b": str(body["blake2b"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise RoundError(
             f"{path.name} beside the round file", "none that can be read", "restore it from a backup"
         ) from None

@@ -14,7 +14,7 @@ import pyarrow.dataset as pads
 
 from audit_store.detectors import keep_agreement, keep_scores
 from audit_store.errors import RoundError
-from audit_store.fileio import canonical_json, file_digest, remove_leftovers, replacing
+from audit_store.fileio import canonical_json, file_digest, parsed_json, remove_leftovers, replacing
 from audit_store.round_checks import CHECKS, OPTIONAL_CHECKS, hold
 from audit_store.schema import (
     OPTIONAL_TABLES,
@@ -124,10 +124,15 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, s
         try:
             staged: Any = pads.dataset(source, format="parquet")
             came = staged.schema
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             raise RoundError(f"{source.name} as Parquet", "a file cut short", "train the round again") from None
     else:
         staged, came = source, source.schema
+    twice = sorted({column for column in came.names if came.names.count(column) > 1})
+    if twice:
+        raise RoundError(
+            f"table {name} with each column once", f"{', '.join(twice)} twice", "mend the trainer's output"
+        )
     connection.register("staged", staged)
     try:
         if name == "detector_score":
@@ -185,7 +190,7 @@ def _complete(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schem
 def _info_row(info: Mapping[str, Any] | Path, round_id: int) -> dict[str, Any]:
     if isinstance(info, Path):
         try:
-            info = json.loads(info.read_text(encoding="utf-8"))
+            info = parsed_json(info.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise RoundError("round.json in JSON", "none that can be read", "train the round again") from None
     if not isinstance(info, Mapping):
@@ -193,7 +198,11 @@ def _info_row(info: Mapping[str, Any] | Path, round_id: int) -> dict[str, Any]:
     row = {f.name: info.get(f.name) for f in ROUND}
     row["schema_version"] = row["schema_version"] or ROUND_SCHEMA_VERSION
     config = row["config"]
-    row["config"] = config if isinstance(config, str) else canonical_json(config or {})
+    try:
+        row["config"] = config if isinstance(config, str) else canonical_json(config or {})
+        parsed_json(str(row["config"]))
+    except ValueError:
+        raise RoundError("round.json with its config in JSON", "another form", "train the round again") from None
     absent = [f.name for f in ROUND if not f.nullable and row[f.name] is None]
     if absent:
         raise RoundError(f"round.json with {', '.join(absent)}", "no such field", "train the round again")

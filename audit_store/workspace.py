@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from audit_store.errors import WorkspaceError
-from audit_store.fileio import FILE_MODE, FOLDER_MODE, make_folder, replacing, sync_directory
+from audit_store.fileio import FILE_MODE, FOLDER_MODE, make_folder, parsed_json, replacing, sync_directory
+from audit_store.manifests import check_manifest
 
 WORKSPACE_VERSION = 1
 DECISIONS_URL_VARIABLE = "MIRACL_DECISIONS_URL"
@@ -117,14 +118,16 @@ class Workspace:
         Raises
         ------
         WorkspaceError
-            When there is none, or it is not JSON.
+            When there is none, it is not JSON, or a field of it has another form.
         """
-        return _read_json(self.cohort / "manifest.json", "a cohort's manifest.json", "run miracl build-cohort")
+        found = _read_json(self.cohort / "manifest.json", "a cohort's manifest.json", "run miracl build-cohort")
+        check_manifest(found)
+        return found
 
 
 def _read_json(path: Path, expected: str, todo: str) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parsed_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WorkspaceError(f"{expected} in {path.parent}", "no such file", todo) from None
     except (OSError, ValueError) as error:
@@ -193,10 +196,10 @@ def open_workspace(folder: Path) -> Workspace:
     )
     version = body.get("version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise WorkspaceError("a version number in workspace.json", repr(version)[:40], "restore the file from a backup")
+        raise WorkspaceError("a version number in workspace.json", f"{version!r:.40}", "restore the file from a backup")
     if version > WORKSPACE_VERSION:
         raise WorkspaceError(
-            f"a workspace of version {WORKSPACE_VERSION} or earlier", f"version {version}", "upgrade miracl-audit"
+            f"a workspace of version {WORKSPACE_VERSION} or earlier", f"version {version!r:.40}", "upgrade miracl-audit"
         )
     try:
         secret = bytes.fromhex((root / "secret").read_text(encoding="ascii").strip())

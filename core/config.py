@@ -16,6 +16,7 @@ from core.correction.cooccurrence import FilterConfig
 from core.correction.relabel import CorrectionConfig
 from core.detectors.registry import DetectorConfig
 from core.errors import ConfigError
+from core.fileio import parsed_json
 from core.methods.options import REGULARISED, MethodConfig
 from core.options import build_options, check_options, sourced
 from core.peer.regression import PeerConfig
@@ -291,7 +292,7 @@ class TrainConfig:
     def from_json(cls, text: str) -> "TrainConfig":
         """Rebuild from `to_json`'s text; errors as `from_dict`."""
         try:
-            data = json.loads(text)
+            data = parsed_json(text)
         except ValueError:
             raise ConfigError("a config in JSON", "text that is not", "write it with TrainConfig.to_json") from None
         return cls.from_dict(data)

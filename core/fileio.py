@@ -1,9 +1,11 @@
 """Writing files so that a reader sees the old one or the new one, never half of either."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 def sync_directory(folder: Path) -> None:
@@ -32,3 +34,11 @@ def replacing(target: Path) -> Iterator[Path]:
         sync_directory(target.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def parsed_json(text: str) -> Any:
+    """Read JSON; whatever is wrong with it, nesting too deep for any reader among that, is a ValueError."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from core.errors import ConfigError
 
+_LONG = 10**40
+"""Beyond it Python itself may refuse to spell a number."""
+
 
 def sourced(default: object, source: str, low: float | None = None, high: float | None = None) -> Any:
     """Make a dataclass field: its default, where that comes from, and the closed interval it may lie in."""
@@ -60,8 +63,12 @@ def build_options(hint: Any, value: Any, path: str) -> Any:
                     build_options(h, v, f"{path}[{i}]") for i, (h, v) in enumerate(zip(inner, value, strict=True))
                 )
         if alternative is float and isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                raise ConfigError(f"{path} as a number", "one too large", "give a smaller one") from None
         if isinstance(alternative, type) and type(value) is alternative:
             return value
     wanted = str(hint).replace("typing.", "") if not isinstance(hint, type) else hint.__name__
-    raise ConfigError(f"{path} as {wanted}", repr(value)[:60], "give a value of that type")
+    came = "a number of many digits" if isinstance(value, int) and abs(value) > _LONG else repr(value)[:60]
+    raise ConfigError(f"{path} as {wanted}", came, "give a value of that type")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import RunError
-from core.fileio import replacing
+from core.fileio import parsed_json, replacing
 
 CONFIG = "config.json"
 LOG = "log.jsonl"
@@ -69,8 +69,8 @@ def claim(run_dir: Path, identity: dict[str, Any]) -> None:
             part.write_text(json.dumps(identity, indent=1, sort_keys=True, ensure_ascii=False), encoding="utf-8")
         return
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        held = parsed_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         held = {}
     other = [name for key, name in _NAMES.items() if not isinstance(held, dict) or held.get(key) != identity[key]]
     if other:

@@ -28,12 +28,13 @@ from audit_store.workspace import Workspace
 from core.cohort.store import open_cohort
 from core.config import TrainConfig
 from core.errors import RunError
-from core.fileio import replacing, sync_directory
+from core.fileio import parsed_json, replacing, sync_directory
 from core.progress import Progress
 from core.training import train_round
 from scripts.did_it_help import write_comparison
 
 NO_DECISIONS = (0, 0, "")
+_LARGEST = 2**63
 NO_FLAGS = 0  # nobody reads the twin's flags, and without any it explains none
 
 
@@ -46,6 +47,13 @@ class Start:
     decisions_count: int
     decisions_last_id: int
     decisions_head: str
+
+    def check(self, round_id: int) -> None:
+        """Raise a ValueError unless every field is of its type and the run is that of round `round_id`."""
+        numbers = (self.round_id, self.decisions_count, self.decisions_last_id, self.parent or 0)
+        fits = all(type(number) is int and 0 <= number < _LARGEST for number in numbers)
+        if not fits or self.round_id != round_id or not isinstance(self.decisions_head, str):
+            raise ValueError("a start of another form")
 
 
 @contextmanager
@@ -74,8 +82,10 @@ def begin(store: Store, round_id: int) -> tuple[Start, pa.Table]:
     start_path, locks_path = folder / "start.json", folder / "locks.parquet"
     if start_path.is_file():
         try:
-            return Start(**json.loads(start_path.read_text(encoding="utf-8"))), pq.read_table(locks_path)
-        except (ValueError, TypeError, OSError, pa.ArrowInvalid):
+            start = Start(**parsed_json(start_path.read_text(encoding="utf-8")))
+            start.check(round_id)
+            return start, pq.read_table(locks_path)
+        except (ValueError, TypeError, OSError, pa.ArrowException):
             raise RunError(
                 "a run folder with readable start.json and locks.parquet",
                 "files that are cut short or changed",

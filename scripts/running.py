@@ -1,6 +1,5 @@
 """What the `miracl` command and the demo share: inventing a cohort, training a round with a bar that can be stopped."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from core.errors import ConfigError
+from core.fileio import parsed_json
 from scripts.console import PlainConsole
 
 DEFAULT_RHO = 0.2
@@ -70,8 +70,10 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         name, sign, value = setting.partition("=")
         if not sign or not name:
             raise ConfigError("--set name=value", repr(setting), "write for example --set optim.epochs=3")
+        if name in ("preset", "size"):
+            raise ConfigError("an option of TrainConfig in --set", name, f"give --{name} instead")
         try:
-            parsed[name] = json.loads(value)
+            parsed[name] = parsed_json(value)
         except ValueError:
             parsed[name] = value
     return parsed

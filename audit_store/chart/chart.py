@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit_store.chart import series as series_view
-from audit_store.chart.files import TABLES, PrunedTable, read_manifest
+from audit_store.chart.files import TABLES, PrunedTable, check_gaps, read_manifest
 from audit_store.chart.kept import Kept
 from audit_store.chart.patient import read_patient
 from audit_store.chart.records import (
@@ -87,7 +87,8 @@ class Chart:
         tables = {name: PrunedTable.open(folder / f"{name}.parquet") for name in TABLES}
         try:
             stays = pq.read_table(folder / "stays.parquet").drop_columns(["patient_key"])
-        except (pa.ArrowInvalid, KeyError, OSError):
+            check_gaps(folder / "stays.parquet", stays)
+        except (pa.ArrowException, KeyError, OSError):
             raise WorkspaceError(
                 "stays.parquet as the cohort's schema has it", "other columns or a file cut short", "build it again"
             ) from None

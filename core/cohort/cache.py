@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.cohort.store import Cohort, file_digest
-from core.fileio import sync_directory
+from core.fileio import parsed_json, sync_directory
 
 Arrays = dict[str, np.ndarray]
 
@@ -86,7 +86,7 @@ def cached(
 
 def _read_entry(entry: Path, key: str) -> tuple[Arrays, dict[str, Any]] | None:
     try:
-        index = json.loads((entry / "index.json").read_text(encoding="utf-8"))
+        index = parsed_json((entry / "index.json").read_text(encoding="utf-8"))
         if index["key"] != key:
             return None
         arrays: Arrays = {}

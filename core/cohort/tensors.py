@@ -6,6 +6,7 @@ in the cache by what they depend on, and are mapped into memory.
 
 import json
 import os
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from core.cohort.notepack import NotePack, Progress, pack_notes
 from core.cohort.passages import PassageConfig
 from core.cohort.store import Cohort
 from core.errors import RunError
+from core.fileio import parsed_json
 from core.hints import Bool, Float, Int, UInt8
 from core.models.notes import NoteConfig, NoteEncoder, make_encoder
 
@@ -260,6 +262,9 @@ def save_preprocessing(folder: Path, packed: PackedCohort) -> None:
         os.chmod(folder / name, 0o600)
 
 
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, EOFError, BadZipFile, zlib.error)
+
+
 def load_preprocessing(folder: Path) -> tuple[Normaliser, NoteEncoder, TensorConfig]:
     """Read what `save_preprocessing` wrote.
 
@@ -271,18 +276,25 @@ def load_preprocessing(folder: Path) -> tuple[Normaliser, NoteEncoder, TensorCon
         When the note encoder isn't on this machine.
     """
     try:
-        body = json.loads((folder / "preprocessing.json").read_text(encoding="utf-8"))
+        body = parsed_json((folder / "preprocessing.json").read_text(encoding="utf-8"))
         with (folder / "note_encoder.npz").open("rb") as handle, np.load(handle, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
         normaliser = Normaliser.from_dict(body["normaliser"])
         config = TensorConfig.from_dict(body["tensors"])
         fields = body["encoder"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
-        raise RunError(
-            "preprocessing.json and note_encoder.npz in the model's folder",
-            "files missing or cut short",
-            "train the round again, or restore its folder",
-        ) from None
+    except _DAMAGE:
+        raise _unreadable() from None
     encoder = make_encoder(config.notes)
-    encoder.restore(fields, arrays)
+    try:
+        encoder.restore(fields, arrays)
+    except _DAMAGE:
+        raise _unreadable() from None
     return normaliser, encoder, config
+
+
+def _unreadable() -> RunError:
+    return RunError(
+        "preprocessing.json and note_encoder.npz in the model's folder",
+        "files missing or cut short",
+        "train the round again, or restore its folder",
+    )

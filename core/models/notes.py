@@ -223,10 +223,14 @@ class TfidfSvd:
         return {"vocabulary": self.vocabulary}, {"idf": self.idf, "components": self.components}
 
     def restore(self, fields: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        """Take up vocabulary, weights and projection."""
-        self.vocabulary = [str(term) for term in fields["vocabulary"]]
-        self.idf = np.asarray(arrays["idf"])
-        self.components = np.asarray(arrays["components"])
+        """Take up vocabulary, weights and projection; ValueError, KeyError or TypeError where they don't fit."""
+        vocabulary, idf, components = fields["vocabulary"], np.asarray(arrays["idf"]), np.asarray(arrays["components"])
+        terms = len(vocabulary)
+        if not all(isinstance(term, str) for term in vocabulary) or len(set(vocabulary)) < terms:
+            raise ValueError("terms that are no texts, or not each once")
+        if idf.shape != (terms,) or components.shape != (self.config.dim, terms):
+            raise ValueError("arrays of another size than the vocabulary")
+        self.vocabulary, self.idf, self.components = list(vocabulary), idf, components
 
 
 def make_encoder(config: NoteConfig, device: str = "auto") -> NoteEncoder:

@@ -36,7 +36,7 @@ LONGEST_LINE = 300
 FINDINGS = ("verify",)
 """Verbs that say with status 1 that something does not hold."""
 HALF = (".part", ".old", ".tmp", ".wal")
-FREE = ("runs", "cache")
+FREE = ("runs", "cache", "models")
 """Folders where a run that began may leave complete files."""
 IN_A_PROCESS = 25
 """One case in so many is run as a process of its own as well, words and all."""

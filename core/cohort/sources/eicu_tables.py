@@ -6,7 +6,10 @@ its column's name, and never with its contents.
 
 import csv
 import gzip
+import re
 import tempfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -14,11 +17,26 @@ import duckdb
 from core.errors import SourceError
 
 _HINT = "download the eICU folder again, or name the folder that holds the published files"
+_NAMED = 5
+"""So many columns are named in a message; of more, their number is told."""
+_LARGEST_ID = 2.0**63
+_OTHERS = ("text", "NaN or infinity", "fractions or numbers too large")
+_LINE = re.compile(r"\bLine: (\d+)")
 
 
 def quoted(text: str) -> str:
     """Quote a text as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Name columns in a message; of many, the first few and how many more."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _is_id(column: str) -> bool:
+    """Whether a column of numbers holds keys, which have no fractions."""
+    return column.endswith("id")
 
 
 class RawFolder:
@@ -87,7 +105,7 @@ class RawFolder:
         try:
             with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
                 names = next(csv.reader(handle), [])
-        except (OSError, EOFError, UnicodeDecodeError, csv.Error):
+        except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error):
             raise SourceError(f"{path.name} as a CSV file", "one that can't be read", _HINT) from None
         if not names:
             raise SourceError(f"{path.name} with a header", "an empty file", _HINT)
@@ -133,8 +151,8 @@ class RawFolder:
         missing = [column for column in (*text, *numbers) if column not in names]
         if missing:
             raise SourceError(
-                f"{path.name} with columns {', '.join((*text, *numbers))}",
-                f"none named {', '.join(missing)}",
+                f"{path.name} with the published columns, commas between them",
+                f"none named {_listed(missing)} in a header of {len(names)}",
                 "use the published table, or rename its columns",
             )
         declared = ", ".join(f"{quoted(name)}: 'VARCHAR'" for name in names)
@@ -144,37 +162,55 @@ class RawFolder:
             f"nullif(trim({column}), '') IS NOT NULL AND TRY_CAST({column} AS DOUBLE) IS NULL AS bad_{column}"
             for column in numbers
         ]
+        source = (
+            f"read_csv({quoted(str(path))}, columns = {{{declared}}}, header = true, auto_detect = false, delim = ',', "
+            "quote = '\"', escape = '\"', null_padding = false)"
+        )
         try:
             self.sql.execute(
-                f"CREATE OR REPLACE TABLE {table} AS SELECT {', '.join(clean)} FROM read_csv({quoted(str(path))}, "
-                f"columns = {{{declared}}}, header = true, auto_detect = false, delim = ',', quote = '\"', "
-                f"escape = '\"', null_padding = false) WHERE {where}"
+                f"CREATE OR REPLACE TABLE {table} AS SELECT {', '.join(clean)} FROM {source} WHERE {where}"
             )
-        except duckdb.Error:
-            raise SourceError(
-                f"{path.name} as a CSV file with {len(names)} columns", "one that is damaged or cut short", _HINT
-            ) from None
+        except duckdb.Error as error:
+            line = _LINE.search(str(error))
+            came = f"one that is damaged or cut short{f', at line {line.group(1)}' if line else ''}"
+            raise SourceError(f"{path.name} as a CSV file with {len(names)} columns", came, _HINT) from None
         self.read.append(path.name)
         checks = ["count(*)"]
         for column in numbers:
-            checks += [f"count(*) FILTER (bad_{column})", f"count(*) FILTER (NOT isfinite({column}))"]
+            whole = f"{column} = floor({column}) AND abs({column}) < {_LARGEST_ID!r}" if _is_id(column) else "true"
+            checks += [
+                f"count(*) FILTER (bad_{column})",
+                f"count(*) FILTER (NOT isfinite({column}))",
+                f"count(*) FILTER (NOT ({whole}))",
+            ]
         counts = self.one(f"SELECT {', '.join(checks)} FROM {table}")
-        for i, column in enumerate(numbers):
-            wrong, endless = int(counts[1 + 2 * i]), int(counts[2 + 2 * i])
-            if wrong:
-                raise SourceError(
-                    f"numbers in {path.name}, column {column}", f"text in {wrong} rows", "correct or empty those cells"
-                )
-            if endless:
-                raise SourceError(
-                    f"finite numbers in {path.name}, column {column}",
-                    f"NaN or infinity in {endless} rows",
-                    "correct or empty those cells",
-                )
+        for column, *found in zip(numbers, counts[1::3], counts[2::3], counts[3::3], strict=True):
+            for kind, came, count in zip(("numbers", "finite numbers", "whole numbers"), _OTHERS, found, strict=True):
+                if count:
+                    row = self._first_row(source, where, column)
+                    raise SourceError(
+                        f"{kind} in {path.name}, column {column}",
+                        f"{came} in {int(count)} rows{f', first in row {row}' if row else ''}",
+                        "correct or empty those cells",
+                    )
             self.sql.execute(f"ALTER TABLE {table} DROP COLUMN bad_{column}")
         if rows and not counts[0]:
             raise SourceError(f"{path.name} with rows", "a header and nothing else", _HINT)
         return int(counts[0])
+
+    def _first_row(self, source: str, where: str, column: str) -> int | None:
+        """Count, from 1, to the first row after the header whose cell is not what the column needs."""
+        number = f"TRY_CAST({column} AS DOUBLE)"
+        whole = f"AND {number} = floor({number}) AND abs({number}) < {_LARGEST_ID!r}" if _is_id(column) else ""
+        good = f"coalesce(isfinite({number}) {whole}, false)"
+        try:
+            found = self.sql.execute(
+                f"SELECT min(line) FROM (SELECT row_number() OVER () AS line, * FROM {source}) "
+                f"WHERE ({where}) AND nullif(trim({column}), '') IS NOT NULL AND NOT {good}"
+            ).fetchone()
+        except duckdb.Error:
+            return None
+        return int(found[0]) if found and found[0] is not None else None
 
     def load_optional(
         self, table: str, text: tuple[str, ...], numbers: tuple[str, ...] = (), where: str = "true"
