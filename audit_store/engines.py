@@ -193,6 +193,8 @@ def one_line(url: str) -> Iterator[None]:
         ) from None
     except SQLAlchemyError as error:
         raise StoreError("a decisions store that answers", type(error).__name__, "see MIRACL_DECISIONS_URL") from None
+    except UnicodeEncodeError:
+        raise StoreError("text that can be stored", "characters that are half of one", "type it again") from None
 
 
 def _told(error: DBAPIError, url: str) -> StoreError:

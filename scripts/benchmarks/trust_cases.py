@@ -293,7 +293,7 @@ def _pages(rng: Rng, base: Base, place: Path) -> Case:
     page, field, text = (
         rng.choice(("review", "adjudication", "queue")),
         rng.choice(("pair", "case", "x")),
-        rng.choice(_TEXTS),
+        rng.choice([text for text in _TEXTS if text.isprintable() or text.isascii()]),  # an address is UTF-8
     )
     return Case(
         f"page {page}", f"?{field}={text[:30]!r}", place, call=lambda: pages_of(folder, page, {field: text}), whole=True
