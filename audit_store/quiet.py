@@ -20,7 +20,7 @@ from typing import Any
 OURS = "miracl"
 OWNER_ONLY = 0o077
 PLACES = 6
-_VALUE = re.compile(r"%(\([^)]*\))?[-#0 +]*(\*|\d+)?(\.(\*|\d+))?[hlL]?[a-zA-Z]")
+_VALUE = re.compile(r"%%|%(\([^)]*\))?[-#0 +]*(\*|\d+)?(\.(\*|\d+))?[hlL]?[a-zA-Z]")
 
 
 def told(kind: type[BaseException] | None, trace: TracebackType | None) -> str:
@@ -45,7 +45,7 @@ class QuietRecord(logging.LogRecord):
         else:
             kept = ()
             if args:
-                words = _VALUE.sub("…", words).replace("%%", "%")
+                words = _VALUE.sub(lambda sign: "%" if sign[0] == "%%" else "…", words)
         if error is not None and error[0] is not None:
             # What follows the first line may quote the error, as asyncio's reports do.
             words = f"{words.splitlines()[0] if words else ''} ({told(error[0], error[2])})"
