@@ -530,6 +530,14 @@ def set_cell(table: str, column: str, value: object) -> Callable[[dict[str, Rows
         (set_cell("patient", "unitdischargeoffset", "late"), "text in 1 rows"),
         (set_cell("vitalAperiodic", "noninvasivesystolic", "NaN"), "NaN or infinity in 1 rows"),
         (set_cell("vitalAperiodic", "noninvasivemean", "inf"), "NaN or infinity in 1 rows"),
+        (set_cell("vitalAperiodic", "observationoffset", "soon"), "text in 1 rows, first in row 1"),
+        (set_cell("vitalAperiodic", "patientunitstayid", "101.5"), "fractions or numbers too large in 1 rows"),
+        (set_cell("vitalAperiodic", "patientunitstayid", "1e300"), "column patientunitstayid; got fractions"),
+        (set_cell("diagnosis", "patientunitstayid", "9223372036854775808"), "fractions or numbers too large in 1 rows"),
+        (
+            lambda c: [row.update({"x" * 200: 1}) or row.pop("noninvasivemean") for row in c["vitalAperiodic"]],
+            "in a header of",
+        ),
         (set_cell("patient", "age", "seventy"), "other text in 1 rows"),
         (set_cell("patient", "uniquepid", ""), "1 rows without"),
         (set_cell("patient", "unitdischargeoffset", ""), "1 rows without"),
@@ -548,6 +556,7 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing_behind(
         build(tmp_path, content)
     line = str(caught.value)
     assert says in line
+    assert len(line) <= 290
     assert "\n" not in line
     assert "a-1" not in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
@@ -679,3 +688,31 @@ def test_the_open_demo_is_built_in_a_minute_with_the_counts_that_it_is_known_for
     assert not result.observations.value.isna().any()
     assert set(result.review_evidence.kind) <= set(EVIDENCE_KINDS) - {"diagnosis"}
     open_cohort(tmp_path / "cohort")
+
+
+def test_the_first_wrong_cell_is_told_by_its_row(tmp_path: Path) -> None:
+    content = tables()
+    content["vitalAperiodic"][4].update(noninvasivesystolic="high")
+    content["vitalAperiodic"][6].update(noninvasivesystolic="higher")
+    with pytest.raises(SourceError, match="text in 2 rows, first in row 5"):
+        build(tmp_path, content)
+
+
+def test_a_packed_file_whose_inside_is_damaged_is_one_line(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "source", tables())
+    path = folder / "diagnosis.csv.gz"
+    body = bytearray(path.read_bytes())
+    body[14:60] = bytes(46)
+    path.write_bytes(bytes(body))
+    with pytest.raises(SourceError, match=r"diagnosis\.csv\.gz as a CSV file"):
+        build_eicu(folder, tmp_path / "cohort")
+
+
+def test_a_row_with_too_few_cells_is_told_by_its_line(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "source", tables())
+    path = folder / "vitalAperiodic.csv"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lines[3] = "1,101"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(SourceError, match="damaged or cut short, at line 4"):
+        build_eicu(folder, tmp_path / "cohort")
