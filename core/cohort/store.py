@@ -18,9 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from core.cohort.schema import SCHEMA_VERSION, SORT_KEYS, TABLES, TRAINING_TABLES, TRUTH, VISIT_ORDERS
+from core.cohort.checks import check_rows, check_tables
+from core.cohort.manifest import check_manifest
+from core.cohort.schema import SCHEMA_VERSION, SORT_KEYS, TABLES, TRAINING_TABLES, TRUTH
+from core.cohort.streamed import write_streamed
 from core.errors import ChangedError, CohortError, SchemaError
-from core.fileio import replacing, sync_directory
+from core.fileio import parsed_json, replacing, sync_directory
 
 TEST_SHARE_PERCENT = 20
 ROW_GROUPS = {"stays": 1 << 18, "observations": 1 << 14, "notes": 1 << 7, "labels": 1 << 13, "review_evidence": 1 << 12}
@@ -116,13 +119,16 @@ def _conform(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
         raise SchemaError(
             f"table {name} with columns {', '.join(schema.names)}", f"none named {', '.join(missing)}", "add them"
         )
+    twice = [column for column in schema.names if table.column_names.count(column) > 1]
+    if twice:
+        raise SchemaError(f"table {name} with each column once", f"{', '.join(twice)} twice", "leave one of them out")
     try:
         return table.select(schema.names).cast(schema).combine_chunks()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, ValueError):
+    except (pa.ArrowException, ValueError):
         wrong = [f.name for f in schema if table.schema.field(f.name).type != f.type]
         nulls = [f.name for f in schema if not f.nullable and table[f.name].null_count]
         raise SchemaError(
-            f"table {name} as {', '.join(f'{f.name} {f.type}' for f in schema)}",
+            f"table {name} as {', '.join(f'{f.name} {f.type}' for f in schema if f.name in {*wrong, *nulls})}",
             f"columns of another type ({', '.join(wrong) or 'none'}) or with gaps ({', '.join(nulls) or 'none'})",
             "mend the source or its mapping",
         ) from None
@@ -132,78 +138,9 @@ def _sorted(name: str, table: pa.Table) -> pa.Table:
     return table.sort_by([(key, "ascending") for key in SORT_KEYS[name]])
 
 
-def _unique(name: str, table: pa.Table, keys: tuple[str, ...]) -> None:
-    groups = table.group_by(list(keys)).aggregate([([], "count_all")])
-    repeated = table.num_rows - groups.num_rows
-    if repeated:
-        raise SchemaError(
-            f"one row per ({', '.join(keys)}) in {name}", f"{repeated} rows too many", "remove the repeated rows"
-        )
-
-
-def check_tables(tables: Mapping[str, pa.Table], label_keys: list[str], channel_names: list[str]) -> None:
-    """Check keys, values and alignment of a cohort's tables.
-
-    Raises
-    ------
-    SchemaError
-        On repeated keys, labels outside {0, 1}, unknown stays, labels or channels, non-finite values, a patient in
-        both splits, or notes whose model span lies outside their text.
-    """
-    stays = tables["stays"]
-    _unique("stays", stays, ("stay_id",))
-    _unique("labels", tables["labels"], ("stay_id", "label", "source"))
-    splits = set(pc.unique(stays["split"]).to_pylist())
-    if not splits <= {"train", "test"}:
-        raise SchemaError("stays.split in {train, test}", f"{len(splits)} different values", "assign each patient one")
-    per_patient = stays.group_by("patient_id").aggregate([("split", "count_distinct")])
-    both = pc.sum(pc.greater(per_patient["split_count_distinct"], 1)).as_py() or 0
-    if both:
-        raise SchemaError("each patient in one split", f"{both} patients in both train and test", "split by patient")
-    orders = set(pc.unique(stays["visit_order"]).to_pylist())
-    if not orders <= set(VISIT_ORDERS):
-        raise SchemaError(f"stays.visit_order in {{{', '.join(VISIT_ORDERS)}}}", "other values", "mend visit_order")
-    los = stays["los_hours"].to_numpy()
-    if not np.isfinite(los).all() or (los < 0).any():
-        raise SchemaError("stays.los_hours finite and not negative", "other values", "remove those stays")
-    known = stays["stay_id"]
-    for name in tables:
-        if name == "stays":
-            continue
-        strangers = pc.sum(pc.invert(pc.is_in(tables[name]["stay_id"], value_set=known.combine_chunks()))).as_py() or 0
-        if strangers:
-            raise SchemaError(f"{name}.stay_id among the stays", f"{strangers} rows of other stays", "drop those rows")
-    labels = tables["labels"]
-    outside = pc.sum(pc.greater(labels["observed"], 1)).as_py() or 0
-    if outside:
-        raise SchemaError("labels.observed in {0, 1} or empty", f"{outside} other values", "recode the labels")
-    foreign = pc.sum(pc.invert(pc.is_in(labels["label"], value_set=pa.array(label_keys)))).as_py() or 0
-    if foreign:
-        raise SchemaError("labels.label in the manifest's label set", f"{foreign} other rows", "add or drop the label")
-    observations = tables["observations"]
-    foreign = pc.sum(pc.invert(pc.is_in(observations["channel"], value_set=pa.array(channel_names)))).as_py() or 0
-    if foreign:
-        raise SchemaError("observations.channel in the manifest", f"{foreign} other rows", "add or drop the channel")
-    for column in ("hour", "value"):
-        endless = pc.sum(pc.invert(pc.is_finite(observations[column]))).as_py() or 0
-        if endless:
-            raise SchemaError(
-                f"observations.{column} finite or empty", f"{endless} NaN or infinite values", "drop those rows"
-            )
-    notes = tables["notes"]
-    empty = pc.sum(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(notes["text"])), 0)).as_py() or 0
-    if empty:
-        raise SchemaError("notes with text", f"{empty} empty notes", "leave empty notes out")
-
-    length = pc.utf8_length(notes["text"])
-    bad = pc.or_kleene(pc.greater(notes["model_end"], length), pc.greater(notes["model_start"], notes["model_end"]))
-    if pc.sum(bad).as_py():
-        raise SchemaError("notes.model_start ≤ model_end ≤ length of the text", "other spans", "mend the spans")
-
-
 def write_cohort(
     folder: Path,
-    tables: Mapping[str, pa.Table],
+    tables: Mapping[str, pa.Table | pa.RecordBatchReader],
     manifest: Mapping[str, Any],
     truth: pa.Table | None = None,
 ) -> dict[str, Any]:
@@ -214,7 +151,8 @@ def write_cohort(
     folder
         Where the cohort goes; an existing cohort there is replaced only once the new one is complete.
     tables
-        ``stays``, ``observations``, ``notes``, ``labels``, ``review_evidence``; any row order.
+        ``stays``, ``observations``, ``notes``, ``labels``, ``review_evidence``; any row order. A table too long for
+        memory comes as a reader of batches in its schema and order.
     manifest
         name, source, primary_source, labels, label_groups, channels, attrition, cutoff_hours, licence and whatever
         else the source states; schema version, counts, digests and fingerprint are added here.
@@ -229,18 +167,30 @@ def write_cohort(
     absent = [name for name in TABLES if name not in tables]
     if absent:
         raise SchemaError(f"tables {', '.join(TABLES)}", f"no {', '.join(absent)}", "give each, empty if need be")
-    ready = {name: _sorted(name, _conform(name, tables[name], TABLES[name])) for name in TABLES}
+    long = {name: table for name, table in tables.items() if isinstance(table, pa.RecordBatchReader)}
+    ready = {name: _sorted(name, _conform(name, tables[name], TABLES[name])) for name in TABLES if name not in long}
     label_keys = [str(label["key"]) for label in manifest["labels"]]
-    check_tables(ready, label_keys, [str(channel["name"]) for channel in manifest["channels"]])
+    channel_names = [str(channel["name"]) for channel in manifest["channels"]]
+    check_tables(ready, label_keys, channel_names)
+    known = ready["stays"]["stay_id"].combine_chunks()
 
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     _clear_up(folder)
     aside.mkdir(parents=True, mode=0o700)
     try:
         digests: dict[str, str] = {}
-        for name, table in ready.items():
+        rows: dict[str, int] = {}
+        for name in TABLES:
             path = aside / f"{name}.parquet"
-            pq.write_table(table, path, compression="zstd", row_group_size=ROW_GROUPS[name])
+            if name in long:
+
+                def check(part: pa.Table, name: str = name) -> None:
+                    check_rows(name, part, known, channel_names)
+
+                rows[name] = write_streamed(path, name, long[name], ROW_GROUPS[name], check)
+            else:
+                rows[name] = ready[name].num_rows
+                pq.write_table(ready[name], path, compression="zstd", row_group_size=ROW_GROUPS[name])
             os.chmod(path, 0o600)
             digests[name] = file_digest(path)
         if truth is not None:
@@ -261,7 +211,7 @@ def write_cohort(
                 "patients": pc.count_distinct(stays["patient_id"]).as_py(),
                 "train_stays": pc.sum(pc.equal(stays["split"], "train")).as_py() or 0,
                 "test_stays": pc.sum(pc.equal(stays["split"], "test")).as_py() or 0,
-                **{name: table.num_rows for name, table in ready.items() if name != "stays"},
+                **{name: count for name, count in rows.items() if name != "stays"},
             },
             "tables": digests,
             "fingerprint": fingerprint(digests, labels, channels),
@@ -308,15 +258,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"a cohort in {folder}", "no manifest.json there", "run miracl build-cohort, or name another workspace"
         )
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        manifest: dict[str, Any] = parsed_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         raise CohortError("manifest.json in JSON", "text that is not", "build the cohort again") from None
     if not isinstance(manifest, dict):
         raise CohortError("manifest.json as a JSON object", type(manifest).__name__, "build the cohort again")
     version = manifest.get("schema_version")
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
+    if not isinstance(version, int) or isinstance(version, bool) or version > SCHEMA_VERSION:
         raise CohortError(
-            f"a cohort of schema version {SCHEMA_VERSION} or earlier", f"version {version}", "upgrade miracl-audit"
+            f"a cohort of schema version {SCHEMA_VERSION} or earlier",
+            f"version {version!r:.20}",
+            "upgrade miracl-audit",
         )
     needed = ("labels", "channels", "primary_source", "tables", "fingerprint", "counts")
     absent = [name for name in needed if name not in manifest]
@@ -324,6 +276,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise CohortError(
             f"manifest.json with {', '.join(needed)}", f"no {', '.join(absent)}", "build the cohort again"
         )
+    check_manifest(manifest)
     return manifest
 
 
@@ -356,7 +309,7 @@ def open_cohort(folder: Path, *, verify: bool = True) -> Cohort:
             )
         try:
             table = pq.read_table(path)
-        except (pa.ArrowInvalid, OSError):
+        except (pa.ArrowException, OSError):
             raise CohortError(
                 f"{name}.parquet as a Parquet file", "a file cut short", "build the cohort again"
             ) from None
