@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app import session
-from app.components import landmarks
+from app.components import landmarks, linked_charts
 from app.plain import escape, literal
 from audit_store.people import Person
 
@@ -69,6 +69,7 @@ def top_bar(pages: Mapping[str, Any], person: Person, here: str) -> None:
                 st.page_link(pages[ACCOUNT], label=literal(name))
         st.button("Sign out", key="sign_out", type="tertiary", on_click=session.sign_out)
     landmarks.tell(here)
+    linked_charts.link("series_pane")  # here, where it is drawn once and not with each pair
 
 
 def split(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

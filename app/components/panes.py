@@ -151,8 +151,8 @@ def series_pane(
                 default=default,
                 format_func=lambda name: chart.channel(name).title,
                 key=f"channels_{token}_{scope}",
-                help="The channels this question needs stand first. A chart can be dragged along, and zoomed with "
-                "Shift and the wheel; a double click sets it back.",
+                help="The channels this question needs stand first. The charts can be dragged along, and zoomed with "
+                "Ctrl and the wheel; a double click sets them back.",
             )
     if not every:
         st.html('<p class="empty">Nothing was measured here, or it is not in this data. Decide from the rest.</p>')

@@ -1,8 +1,9 @@
 """Measured values over time: points, lines that stop at gaps, shaded normal ranges; nothing that was not measured.
 
 Visits stand on one axis from left to right where their order is known, each with its own hours and a break between;
-where it is not, they stand side by side under the words "order unknown". A chart may be dragged along and zoomed with
-Shift and the wheel; the hours can be chosen by button as well, so that nothing needs a mouse.
+where it is not, they stand side by side under the words "order unknown". The charts may be dragged along and zoomed
+with Ctrl and the wheel, all of them together (`linked_charts`); the hours can be chosen by button as well, so that
+nothing needs a mouse.
 """
 
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ THIN_SHARE = 0.02
 DRAWN = ("channel", "run", "x", "hour", "value", "visit", "shown", "standing")
 ZOOM = {
     "name": "zoom",
-    "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey]"},
+    "select": {"type": "interval", "encodings": ["x"], "zoom": "wheel![event.shiftKey || event.ctrlKey]"},
     "bind": "scales",
 }
 
@@ -163,7 +164,7 @@ def channel_spec(
             }
             layers.append({"data": {"values": values}, "mark": text, "encoding": {"text": {"field": "name"}}})
     offset = 5 if first and len(places) > 1 else 2
-    heading = {"text": title, "anchor": "start", "fontSize": 11, "fontWeight": 600, "offset": offset}
+    heading = {"text": title, "anchor": "start", "fontSize": 11, "fontWeight": 600, "offset": offset, "frame": "group"}
     return {"height": height, "title": heading, "encoding": {"x": x, "y": y}, "layer": layers}
 
 
@@ -279,6 +280,7 @@ def lay_out_charts(
         words.append(f"shaded violet: after the model's {cutoff_hours:.0f} h")
     if len(visits) > 1 and not order_known:
         words.insert(0, "<b>visits side by side: order unknown</b>")
+    words.append("Ctrl + wheel zooms, dragging moves along, a double click goes back")
     if missing:
         words.append("not measured: " + escape(", ".join(missing)))
     return Drawing(tuple(parts), f'<p class="legend">{" · ".join(words)}</p>')
