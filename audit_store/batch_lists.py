@@ -17,7 +17,7 @@ from audit_store.database import Store, utc_now
 from audit_store.errors import DecisionError
 from audit_store.ledger import append
 from audit_store.queue import Item, item_token
-from audit_store.roles import PERMISSIONS, Person, person_of, require_now
+from audit_store.roles import PERMISSIONS, Person, person_of, require_live, require_now
 from audit_store.round_reader import RoundFile
 from audit_store.states import snapshot
 
@@ -127,6 +127,7 @@ def _told(batch: Batch, person: Person) -> Batch:
 
 def batches_for(store: Store, round_file: RoundFile, person: Person) -> list[Batch]:
     """List a person's own batches of a round, oldest first, then those that are nobody's yet."""
+    person = require_live(store, person, "view")
     round_id = round_file.info.round_id
     own = _batches(_of_person(store, round_id, person.name), answered_by(store, person.name))
     free = _batches(_of_person(store, round_id, None), set())
@@ -135,6 +136,7 @@ def batches_for(store: Store, round_file: RoundFile, person: Person) -> list[Bat
 
 def open_batch_of(store: Store, round_file: RoundFile, person: Person) -> Batch | None:
     """Return the oldest of a person's batches with something unanswered; None where there is none."""
+    person = require_live(store, person, "view")
     round_id = round_file.info.round_id
     own = _batches(_of_person(store, round_id, person.name), answered_by(store, person.name))
     return next((_told(batch, person) for batch in own if batch.answered < batch.size), None)
@@ -159,6 +161,7 @@ def batch_items(store: Store, round_file: RoundFile, person: Person, batch: Batc
     DecisionError
         When the batch is not this person's.
     """
+    require_live(store, person, "view")
     name = batch if isinstance(batch, str) else batch.name
     rows = _of_person(store, round_file.info.round_id, person.name)
     rows = rows.filter(pc.equal(rows["batch"], name)).sort_by("position")

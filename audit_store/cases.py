@@ -112,6 +112,7 @@ def settled(store: Store, round_file: RoundFile, person: Person) -> pd.DataFrame
         id, created_at (UTC), adjudicator, round_id, stay_id, label_key, answer, item_token, own (whether the person
         read the pair), counts (whether it is the pair's last one).
     """
+    person = require_live(store, person, "view")
     if not {"adjudicate", "read_trail"} & PERMISSIONS.get(person.role, frozenset()):
         raise AccessError("a role that adjudicates or reads the trail", f"a {person.role}", "ask a steward")
     now = snapshot(store)

@@ -27,7 +27,7 @@ from audit_store.file_checks import hold_or_refuse
 from audit_store.fileio import canonical_json, file_digest, make_folder, remove_leftovers, sync_directory, sync_file
 from audit_store.labels import Policy, cleaned_long, cleaned_wide, listfile
 from audit_store.ledger import append, projected
-from audit_store.people import Person, operator, require, require_now
+from audit_store.people import Person, operator, require_live, require_now
 from audit_store.round_reader import RoundFile
 from audit_store.rounds import check_cohort_matches, open_round
 from audit_store.schema import BASES
@@ -84,7 +84,7 @@ def export_labels(
     ChainError
         When the ledger, or a table that follows from it, does not hold: it is walked before anything is written.
     """
-    require(actor, "export")
+    require_live(store, actor, "export")
     chosen = policy or Policy()
     if not formats or not set(formats) <= set(FORMATS):
         raise ExportError(f"formats of {', '.join(FORMATS)}", ", ".join(formats) or "none", "name one of them or both")

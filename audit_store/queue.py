@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from audit_store.database import Store
 from audit_store.errors import DecisionError, RoundError
-from audit_store.people import Person
+from audit_store.people import Person, require_live
 from audit_store.round_reader import RoundFile
 from audit_store.states import STATES, snapshot
 from audit_store.tokens import name_digest, seal, unseal
@@ -153,6 +153,7 @@ def page(
         also observed, suggested, direction, error_probability and suspicion_rank of the item's most suspect pair
         that the filter lets through.
     """
+    require_live(store, person, "view")
     chosen = chosen or QueueFilter()
     values = {**_values(round_file, person, chosen, mine), "limit": limit, "offset": offset}
     columns = "k.stay_id, k.patient_id, k.visit, l.label_group, l.label_key, coalesce(m.state, 'open') AS state"
@@ -217,6 +218,7 @@ def count(
     store: Store, round_file: RoundFile, person: Person, chosen: QueueFilter | None = None, mine: bool = False
 ) -> int:
     """Count the items that `page` would list."""
+    require_live(store, person, "view")
     values = _values(round_file, person, chosen or QueueFilter(), mine)
     return int(_query(store, round_file, "SELECT count(*) AS n FROM item", values)["n"][0].as_py())
 

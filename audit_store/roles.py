@@ -96,8 +96,13 @@ def require(person: Person, action: str) -> None:
         raise AccessError(f"a role that may {action} ({able})", f"a {person.role}", "ask a steward for the role")
 
 
-def require_now(connection: Connection, person: Person, action: str) -> None:
+def require_now(connection: Connection, person: Person, action: str) -> Person:
     """As `require`, with the role, activity and attestation that the store holds at this moment.
+
+    Returns
+    -------
+    Person
+        Them as the store has them now; the operator as given.
 
     Raises
     ------
@@ -106,22 +111,24 @@ def require_now(connection: Connection, person: Person, action: str) -> None:
     """
     if person.role == "operator":
         require(person, action)
-        return
-    row = connection.execute(_ACCOUNT, {"who": person.name}).first()
+        return person
+    row = connection.execute(select(tables.person).where(tables.person.c.name == person.name)).first()
     if row is None:
         raise AccessError("an account of this workspace", "none of that name", "sign in again")
-    require(person_of(row), action)
+    now = person_of(row)
+    require(now if person.active else person, action)
     if row.temporary and action != "view":
         raise AccessError("a password of your own", "a temporary one", "choose your own on the page Account")
     if attestation_bars(connection, row):
         came = f"one that ended on {row.attestation_expires}" if row.attestation_expires else "none"
         raise AccessError("a data-use attestation that holds", came, "ask a steward to note a new one")
+    return now
 
 
-def require_live(store: Store, person: Person, action: str) -> None:
+def require_live(store: Store, person: Person, action: str) -> Person:
     """As `require_now`, for an act that reads: what the person was when they signed in counts for nothing."""
     with store.reading() as connection:
-        require_now(connection, person, action)
+        return require_now(connection, person, action)
 
 
 def attestation_bars(connection: Connection, row: Any) -> bool:

@@ -9,7 +9,7 @@ from audit_store.database import Store
 from audit_store.errors import RoundError
 from audit_store.fileio import file_digest
 from audit_store.ledger import append, events_of
-from audit_store.people import Person, require, require_now
+from audit_store.people import Person, require_live, require_now
 from audit_store.round_reader import RoundFile
 from audit_store.round_types import Pair, RoundInfo
 from audit_store.round_writer import Source, write_round
@@ -44,7 +44,7 @@ def publish_round(
     AccessError
         When the actor may not publish rounds.
     """
-    require(actor, "publish_round")
+    require_live(store, actor, "publish_round")  # before anything is written
     path = store.workspace.round_path(round_id)
     if round_id in _noted(store) or not path.exists():
         path = write_round(store.workspace, round_id, info, tables)

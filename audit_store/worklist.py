@@ -19,7 +19,7 @@ from audit_store.errors import DecisionError
 from audit_store.people import Person
 from audit_store.protocol import Protocol
 from audit_store.queue import Item, item_token
-from audit_store.roles import PERMISSIONS
+from audit_store.roles import PERMISSIONS, require_live
 from audit_store.round_reader import RoundFile
 from audit_store.schema import DIRECTIONS
 from audit_store.states import STATES, snapshot
@@ -187,9 +187,12 @@ def worklist(
 
     Raises
     ------
+    AccessError
+        When the person may not look, as they are in the store now.
     DecisionError
         When the filter or the order would tell what is hidden, or names what this round does not have.
     """
+    person = require_live(store, person, "view")
     chosen = chosen or WorkFilter()
     _check(round_file, person, protocol, chosen)
     now, sees = snapshot(store), sees_purpose(person, protocol)
