@@ -48,6 +48,11 @@ _LOOKS = "looks"
 _LOOKING = "looking"
 _LOOK_AFTER_SECONDS = 5.0  # past the moment at which an unused session ends
 
+SIGNED_OUT = (
+    "You were signed out: after a while without use, or from elsewhere. Every answer you gave is kept; a comment that "
+    "was still being typed is not. Sign in to go on."
+)
+
 log = logging.getLogger("miracl.app")
 
 
@@ -180,7 +185,7 @@ def current_person() -> Person | None:
     if person is None:
         forget()
         st.session_state[_LEFT] = True
-        say("You were signed out after a while without use. Sign in to go on; nothing was lost.")
+        say(SIGNED_OUT)
         return None
     st.session_state[_PERSON] = person
     return person
@@ -336,6 +341,7 @@ def guarded(act: Callable[..., None]) -> Callable[..., None]:
         try:
             act(*args, **kwargs)
         except Exception as error:
-            say(in_words(error))
+            if not isinstance(error, AccessError) or st.session_state.get(_NOTICE) != SIGNED_OUT:
+                say(in_words(error))
 
     return run

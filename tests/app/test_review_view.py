@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import app as app_package
 from app import session
 from audit_store.decisions import Reading, new_token, of_pair, recent, record
 from audit_store.guidelines import load
-from audit_store.people import add_person, operator
+from audit_store.ledger import events_of, head
+from audit_store.people import add_person, end_session, operator
 from audit_store.people import find_person as person_of
 from audit_store.protocol import Terms, sign_protocol
 from tests.app.conftest import page
@@ -19,6 +21,7 @@ from tests.app.extreme import make_extreme
 from tests.app.invented import FLAGS, NAME, PASSWORD, Invented, make_workspace
 from tests.app.test_views import words
 
+MAIN = Path(app_package.__file__).with_name("main.py")
 LASTING = [
     ("p-sugar", 0, "diabetes_with_complications", 0.93),
     ("p-kidney", 0, "septicemia", 0.9),
@@ -206,3 +209,25 @@ def test_very_long_very_many_and_nothing_at_all_are_pages_like_others(
     assert "this stay has no notes" in said[4]
     assert "Nothing was measured here" in said[5]
     assert "<script" not in "".join(said)
+
+
+def test_a_comment_typed_as_the_session_ended_is_said_to_be_lost_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = workspace(tmp_path, monkeypatch, FLAGS)
+    app = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    app.text_input(key="sign_in_name").input(NAME)
+    app.text_input(key="sign_in_password").input(PASSWORD)
+    app.button[[b.label for b in app.button].index("Sign in")].click().run()
+    press(app, "start")
+    press(app, "answer_present")
+    before = head(made.store).count
+    end_session(made.store, app.session_state["session_secret"])  # as by a sign-out elsewhere, or after a while
+    ended = head(made.store).count
+    app.text_area[0].set_value("seen on the second look: cultures").run()
+    said = words(app)
+    assert "a comment that was still being typed is not" in said
+    assert "Needed somebody signed in" not in said
+    assert [button for button in app.button if button.label == "Sign in"]
+    assert head(made.store).count == ended == before + 1
+    assert len(events_of(made.store, "decision")) == 1
