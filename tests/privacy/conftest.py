@@ -26,6 +26,19 @@ def crash(*given, **named):
 scripts.bridge.open_cohort = crash
 main()
 """
+VERBS = """
+import sys
+from audit_store.quiet import keep_quiet
+
+keep_quiet()
+from scripts.cli import app, guarded
+
+folder, *verbs = sys.argv[1:]
+for verb in verbs:
+    sys.argv = ["miracl", *verb.split(), "--workspace", folder]
+    if guarded(app):
+        sys.exit(f"{verb} failed")
+"""
 BROKEN = """
 import sys
 from audit_store.quiet import keep_quiet, tell_fault
@@ -100,13 +113,12 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Loop:
     """Build, plant, train, add people, read, settle, export, status, verify; then a crash and a malformed store."""
     folder = tmp_path_factory.mktemp("loop")
     made = Loop(folder, folder / "workspace")
-    made.miracl("build-cohort", "build-cohort", "synthetic", "--stays", "100", "--noise", "symmetric")
+    made.miracl("build-cohort", "build-cohort", "synthetic", "--stays", "60", "--noise", "symmetric")
     plant(made.workspace / "cohort")
     made.miracl("train", "train", *SMALL)
-    added = ("person", "add", "finn", "--role", "steward", "--display-name", WORDS["display name"], "--password-stdin")
-    made.miracl("person", *added, stdin=f"{WORDS['password']}\n")
     made.run("acts", "-m", "tests.privacy.acts", made.workspace)
-    for verb in ("export", "status", "verify"):
-        made.miracl(verb, verb)
+    added = f"person add finn --role steward --display-name {WORDS['display name']} --password-stdin"
+    verbs = (added, "export", "status", "verify")
+    made.run("verbs", "-c", VERBS, made.workspace, *verbs, stdin=f"{WORDS['password']}\n")
     assert not any(made.status.values()), {name: made.said[name][-400:] for name, rc in made.status.items() if rc}
     return made

@@ -93,7 +93,7 @@ def _as_steward(walk: Walk) -> None:
             go(page, title)
             page.evaluate("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
             walk.look(page, title.lower())
-            if title in ("Queue", "People", "Trail", "Rounds"):
+            if title in ("Queue", "People"):
                 _listed(page)
                 walk.look(page, f"{title.lower()}, a list open")
                 page.keyboard.press("Escape")
