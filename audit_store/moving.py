@@ -182,6 +182,8 @@ def _back_up(engine: Engine, file: Path) -> None:
     try:
         source.driver_connection.backup(copy)  # type: ignore[union-attr]
         copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a log beside it
+    except sqlite3.Error as error:
+        raise WorkspaceError("a place to write a copy of the decisions", str(error)[:80], "check the disk") from None
     finally:
         copy.close()
         source.close()

@@ -3,7 +3,9 @@
 The file is built under a temporary name, checkpointed, synced and renamed; a digest file stands beside it.
 """
 
+import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -28,6 +30,8 @@ from audit_store.schema import (
 )
 from audit_store.workspace import Workspace
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+"""What a disk says when it takes no more; DuckDB passes its words on."""
 Source: TypeAlias = pa.Table | Path
 DUCKDB_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
@@ -76,6 +80,10 @@ def write_round(
     with replacing(path) as aside:
         try:
             _fill(aside, row, tables, _groups(workspace))
+        except duckdb.Error as error:  # what a table's own contents break is told where the table is loaded
+            raise RoundError(
+                f"a disk that takes {path.name}", type(error).__name__, "free space or mend permissions, and try again"
+            ) from None
         finally:
             aside.with_name(aside.name + ".wal").unlink(missing_ok=True)
         beside = {
@@ -140,6 +148,8 @@ def _load(connection: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, s
         else:
             _keep(connection, name, schema, came)
     except duckdb.Error as error:
+        if any(os.strerror(number) in str(error) for number in _DISK):
+            raise
         raise RoundError(
             f"table {name} in its schema's types", type(error).__name__, "mend the trainer's output"
         ) from None

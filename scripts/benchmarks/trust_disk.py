@@ -206,25 +206,31 @@ def fill_up(act: Act, base: Base, place: Path, size: Size, mounted: bool) -> tup
     folder = place / "ws"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(getattr(base, act.start), folder)
-    refused = 0
+    try:
+        refused, trouble = _with_more_and_more(act, folder, size, mounted)
+    finally:
+        _close(folder)
+        for path in place.glob("copy.tar*"):
+            path.unlink()
+    if not refused and not trouble:
+        trouble = "it was never refused: the disk was not full"
+    return refused, f"{act.name} {trouble}" if trouble else ""
+
+
+def _with_more_and_more(act: Act, folder: Path, size: Size, mounted: bool) -> tuple[int, str]:
+    refused = status = 0
     for room in ROOM[size.name]:
-        with only_room(place, room, mounted):
+        with only_room(folder.parent, room, mounted):
             status, trouble = tried(act, folder)
         refused += status == 2
         trouble = trouble or _verified(folder)
         if trouble:
-            return refused, f"{act.name} with {room} KiB left: {trouble}"
+            return refused, f"with {room} KiB left: {trouble}"
         if status == 0:
-            break
-    if status:
-        _, trouble = tried(act, folder, must=(0,))
-        trouble = trouble or _verified(folder)
-        if trouble:
-            return refused, f"{act.name}, once there is room: {trouble}"
-    _close(folder)
-    for path in place.glob("copy.tar*"):
-        path.unlink()
-    return refused, "" if refused else f"{act.name} was never refused: the disk was not full"
+            return refused, ""
+    _, trouble = tried(act, folder, must=(0,))
+    trouble = trouble or _verified(folder)
+    return refused, f"once there is room: {trouble}" if trouble else ""
 
 
 def full_disk(base: Base, place: Path, size: Size, mounted: bool, say: Callable[[str], None]) -> Line:
@@ -235,7 +241,9 @@ def full_disk(base: Base, place: Path, size: Size, mounted: bool, say: Callable[
         say(f"a full disk: {act.name} …")
         count, trouble = fill_up(act, base, place, size, mounted)
         refused += count
-        troubles += [trouble] if trouble else []
+        if trouble:
+            say(trouble)
+            troubles.append(trouble)
     how = f"a file system of {MEGABYTES} MiB in memory" if mounted else "a limit on the size of files in its place"
     asked = f"{len(acts)} acts, {how}, down to nothing left"
     found = f"{refused} refused in one line, {len(troubles)} otherwise"
@@ -263,7 +271,9 @@ def read_only(base: Base, place: Path, mounted: bool, say: Callable[[str], None]
         # a disk for each act: what this process still holds open would keep one from being made read-only again
         with small_disk(place / f"disk-{number}"):
             trouble = _read_only(act, base, place / f"disk-{number}", mounted)
-        troubles += [f"{act.name}: {trouble}"] if trouble else []
+        if trouble:
+            say(f"{act.name}: {trouble}")
+            troubles.append(f"{act.name}: {trouble}")
     how = "mounted read-only" if mounted else "without the right to write"
     asked = f"{len(ACTS)} acts and {len(VIEWS)} views, {how}"
     return Line("disk", PROMISE_READ, asked, f"{len(troubles)} otherwise", not troubles, next(iter(troubles), None))
