@@ -47,12 +47,23 @@ def comment_digest(salt: str, text: str) -> str:
 
 
 def redact(store: Store, actor: Person, comment_id: int, why: str) -> None:
-    """Remove a comment's text for ever; the decision, the digest in the chain and who removed it stay."""
+    """Remove a comment's text for ever; the decision, the digest in the chain, who removed it and why stay.
+
+    Raises
+    ------
+    DecisionError
+        When no reason is given, or no comment of that number is there any more.
+    AccessError
+        When the person may not.
+    """
+    reason = checked(why)
+    if reason is None:
+        raise DecisionError("a reason", "none", "say why the comment has to go, without quoting it")
     mine = tables.comment.c.id == comment_id
     with store.writing() as connection:
         require_now(connection, actor, "redact")
         row = connection.execute(select(tables.comment).where(mine)).first()
         if row is None or row.text is None:
             raise DecisionError("a comment that is still there", "none of that number", "look it up in the trail")
-        append(connection, "redact", actor.name, {"comment_id": comment_id, "why": checked(why) or ""})
+        append(connection, "redact", actor.name, {"comment_id": comment_id, "why": reason})
         connection.execute(tables.comment.update().where(mine).values(text=None, salt=""))

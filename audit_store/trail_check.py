@@ -56,6 +56,9 @@ def _wrong(line: str, previous: str, expected: int) -> str | None:
 
 
 if __name__ == "__main__":
-    holds, findings = check_trail(Path(sys.argv[1]))
+    try:
+        holds, findings = check_trail(Path(sys.argv[1]))
+    except (OSError, IndexError, UnicodeDecodeError):
+        holds, findings = {}, ["name a trail file that can be read"]
     print("\n".join(findings) or f"All holds: {holds['events']} events, {holds['withheld']} withheld, {holds['head']}")
     sys.exit(1 if findings else 0)

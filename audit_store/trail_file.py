@@ -218,7 +218,7 @@ def _rows(connection: Connection, chosen: TrailFilter, names: Names, texts: dict
             event.actor,
             kind_title(event.kind),
             sentence(event, replace(names, before=changes.before)),
-            str(event.data.get("round_id", "")),
+            "" if event.data.get("round_id") is None else str(event.data["round_id"]),
             "" if key is None else names.labels.get(str(key), str(key)),
             change.old,
             change.new,

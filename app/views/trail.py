@@ -162,7 +162,7 @@ def _run_check(store: Store) -> None:
         return
     st.session_state[_CHECK] = (
         f'<div class="verdict-line good" role="status"><p><b>It holds.</b> Checked {when}: {escape(checked)}.</p>'
-        f'<p>Head: event {before.count:,}, <code class="hash">{before.hash}</code></p>'
+        f'<p>Head: <code class="hash">{before.count}:{before.hash}</code></p>'
         "<p>Keep the head elsewhere: a tail that was cut shows only against it "
         "(<code>miracl verify --head</code>).</p></div>"
     )
@@ -220,5 +220,7 @@ def _redaction() -> None:
         )
         st.number_input("Number of its event", min_value=1, value=None, step=1, format="%d", key="redact_event")
         st.text_input("Why", key="redact_why", max_chars=200)
-        ready = st.session_state.get("redact_event") is not None
+        ready = st.session_state.get("redact_event") is not None and bool(
+            str(st.session_state.get("redact_why", "")).strip()
+        )
         st.button("Remove it for ever", key="redact", disabled=not ready, on_click=_redact)

@@ -17,7 +17,7 @@ from audit_store import trail_check
 from audit_store.batches import batch_items, draw_batch
 from audit_store.database import utc_now
 from audit_store.decisions import adjudicate, new_token, redact, undo
-from audit_store.errors import AccessError, StoreError
+from audit_store.errors import AccessError, DecisionError, StoreError
 from audit_store.guidelines import load
 from audit_store.ledger import events_of, head
 from audit_store.people import disable_person, operator, set_role
@@ -109,6 +109,7 @@ def test_a_table_tells_who_what_when_the_old_value_the_new_one_and_why(lived: Si
     assert ("sam", "active yes", "active no", "") in changed
     assert [row["why"] for row in rows if row["new_value"] == "removed"] == ["named a colleague"]
     assert all(row["sentence"].startswith(row["person"]) for row in rows)
+    assert {row["round"] for row in rows} == {"", "1"}
 
 
 def test_comments_stand_in_a_file_only_where_asked_and_never_once_removed(lived: Site) -> None:
@@ -124,6 +125,18 @@ def test_comments_stand_in_a_file_only_where_asked_and_never_once_removed(lived:
     assert {row["person"] for row in rows} == {"ann"}
     assert [row["comment"] for row in rows if row["comment"]] == ["'=a comment about the patient"]
     assert verify(lived.store) == []
+
+
+def test_a_comment_is_removed_for_a_reason_alone(lived: Site) -> None:
+    row = lived.say("ben", *lived.singles()[3], "absent", comment="too much said")
+    before = head(lived.store)
+    for why in ("", "  "):
+        with pytest.raises(DecisionError, match="a reason"):
+            redact(lived.store, lived.people["sam"], row.comment_id, why)
+    assert head(lived.store) == before
+    redact(lived.store, lived.people["sam"], row.comment_id, "said too much")
+    with pytest.raises(DecisionError, match="still there"):
+        redact(lived.store, lived.people["sam"], row.comment_id, "once more")
 
 
 def test_filters_are_for_tables_and_a_download_takes_a_role(lived: Site, tmp_path: Path) -> None:

@@ -60,8 +60,8 @@ def test_from_a_kept_head_to_a_restored_workspace(tmp_path: Path, capsys: pytest
     table = ("trail", "-w", folder, "--export", tmp_path / "trail.csv")
     assert run(capsys, *table, "--from", "2020-01-01", "--to", "2020-01-02")[1].startswith("Wrote 0 events")
     assert run(capsys, *table, "--kind", "round")[1].startswith("Wrote 1 events")
-    for wrong in (("--kind", "nonsense"), ("--from", "yesterday"), ("--to", "2020-01-01T00:00+02:00")):
-        assert run(capsys, *table, *wrong)[0] == 2
+    for words in (("--kind", "nonsense"), ("--from", "yesterday"), ("--to", "2020-01-01T00:00+02:00")):
+        assert run(capsys, *table, *words)[0] == 2
     assert "downloaded the audit trail" in run(capsys, "trail", "-w", folder)[1]
 
 

@@ -8,6 +8,7 @@ import pytest
 from argon2 import PasswordHasher
 
 from audit_store import people
+from audit_store.workspace import open_workspace
 from scripts.benchmarks import trust_tamper
 from scripts.benchmarks.trust_frame import Size
 from scripts.benchmarks.trust_lived import make_lived
@@ -34,7 +35,7 @@ def test_every_tampering_is_found_and_a_verify_that_sees_nothing_is_told_of(
     with sqlite3.connect(lived.folder / "decisions.sqlite") as connection:
         every = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert set(names) == every - set(LEFT_OUT)
-    kinds = {path.suffix for path in watched_files(trust_tamper.open_workspace(lived.folder))}
+    kinds = {path.suffix for path in watched_files(open_workspace(lived.folder))}
     assert kinds == {".duckdb", ".json", ".parquet", ".csv"}
     monkeypatch.setattr(trust_tamper, "verify", lambda store: [])
     blind = trust_tamper._rows(lived, 13, np.random.default_rng(1), lambda words: None)
