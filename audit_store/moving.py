@@ -345,6 +345,7 @@ def move_store(workspace: Workspace, url: str, say: Callable[[str], None] = lamb
                 copied = _fill(source, there, workspace, "arriving")
                 say("verified")
             source.execute(tables.head.update().values(state="moved", moved_to=described(url)))
+        store.close()  # whoever opens it again in this process is told that it has moved
         with one_line(url):
             _open(target)
         return copied

@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]  # fixtures
+
 MAIN = sys.modules["__main__"]
 NEEDS = ("browser", "postgres")
 

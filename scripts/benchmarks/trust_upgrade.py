@@ -160,7 +160,7 @@ def _repeat(kills: int, say: Say, name: str, once: Callable[[Tally, int], None])
 
 def _line(promise: str, tally: Tally, kinds: str) -> Line:
     slow = tally.slowest > LIMIT_SECONDS
-    found = f"{tally.before} times the old store, {tally.after} times the new one; reopened in {tally.slowest:.2f} s or less"
+    found = f"{tally.before} times the old store, {tally.after} the new one; reopened in {tally.slowest:.2f} s or less"
     wrong = tally.wrong or (f"opened again in {tally.slowest:.2f} s" if slow else None)
     return Line(PART, promise, f"{tally.kills} SIGKILLs, {kinds}", found, wrong is None, wrong)
 

@@ -23,9 +23,7 @@ from core.cohort.channels import CHANNELS
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.schema import TABLES
 from core.cohort.store import is_test_patient, stable_id, write_cohort
-from tests.postgres import Server, postgres_server, postgres_url
-
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
+from tests.postgres import Server
 
 FIRST_STAY = 1000
 GROUPS = [
