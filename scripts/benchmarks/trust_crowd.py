@@ -31,7 +31,7 @@ POSTGRES_MS, SQLITE_MS = 100.0, 50.0
 EMBEDDED_SHARE = 0.4
 """Of reviewers, and of the decisions of each, in one embedded server: 8 × 200 beside 20 × 500."""
 HURRY_SHARE = 0.2
-PACE_SECONDS = 0.5
+PACE_SECONDS = 1.0
 FLAGS_A_STAY = 12
 WARM_UP = 3
 """First answers of each reader that are not timed: connections are made and caches fill."""
