@@ -133,7 +133,12 @@ def _sqlite_engine(url: str, file: str) -> Engine:
         url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}
     )
     _settle(
-        engine, f"busy_timeout = {BUSY_TIMEOUT_MS}", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"
+        engine,
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "secure_delete = ON",  # the text of a comment that was removed is no longer in the file either
     )
     return engine
 

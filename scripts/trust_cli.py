@@ -1,5 +1,6 @@
 """`miracl verify`, `trail`, `backup`, `restore`: that nothing was changed, who did what, and a copy to fall back on."""
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,7 @@ from typing import Annotated
 import typer
 
 from audit_store.errors import StoreError
+from audit_store.workspace import DECISIONS_URL_VARIABLE
 from scripts.running import console
 
 WorkspaceOption = Annotated[
@@ -186,6 +188,8 @@ def restore(
     console.print(f"Restored {made.head.count:,} events to {workspace}, verified.", markup=False)
     if decisions is not None:
         console.print("Set MIRACL_DECISIONS_URL to the database before you use it.")
+    elif os.environ.get(DECISIONS_URL_VARIABLE):
+        console.print(f"Its decisions are in its folder: unset {DECISIONS_URL_VARIABLE} before you use it.")
     if not made.upgraded:
         console.print(f"Its decisions are of an earlier version. Run: miracl store upgrade --workspace {workspace}")
     if not made.cohort:

@@ -107,6 +107,7 @@ def test_a_backup_taken_while_four_write_holds_a_prefix_of_what_they_wrote(tmp_p
         while head(store).count < 40 and time.monotonic() < until:
             time.sleep(0.05)
         made = back_up(store, operator(), tmp_path / "busy.tar")
+        assert verify(store) == []  # others' writing is no finding
         ended = time.monotonic() + 60
         while head(store).count < made.head.count + 20 and time.monotonic() < ended:
             time.sleep(0.05)

@@ -139,6 +139,16 @@ def test_a_comment_is_removed_for_a_reason_alone(lived: Site) -> None:
         redact(lived.store, lived.people["sam"], row.comment_id, "once more")
 
 
+def test_a_removed_comment_is_gone_from_the_database_file_too(lived: Site) -> None:
+    words = b"Dr Quill said so"  # of the comment that the fixture removed
+    kept = b"about the patient"
+    folder = lived.workspace.root
+    lived.store.close()  # the log beside the file is written into it, and removed
+    body = b"".join(path.read_bytes() for path in folder.glob("decisions.sqlite*"))
+    assert kept in body
+    assert words not in body
+
+
 def test_filters_are_for_tables_and_a_download_takes_a_role(lived: Site, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="part of a chain"):
         write_trail(lived.store, operator(), tmp_path / "some.jsonl", TrailFilter(kinds=("decision",)))
