@@ -19,13 +19,13 @@ from sqlalchemy import select
 
 from audit_store import tables
 from audit_store.archive import MANIFEST, Packed, manifest_text, pack
+from audit_store.copying import save_copy
 from audit_store.database import Store, utc_now
 from audit_store.engines import copy_engine
 from audit_store.errors import ChainError, WorkspaceError
 from audit_store.file_checks import check_cohort, check_exports, check_rounds, hold_or_refuse, noted_rounds
 from audit_store.fileio import FILE_MODE, file_digest, make_folder, sync_directory, sync_file
 from audit_store.ledger import Head
-from audit_store.moving import save_copy
 from audit_store.people import Person, log_access, require_now
 from audit_store.tables import REVISION
 from audit_store.workspace import Workspace

@@ -10,6 +10,7 @@ from typing import Any
 from audit_store.archive import unpack
 from audit_store.backup import DATABASE
 from audit_store.chain import check_ledger
+from audit_store.copying import load_copy
 from audit_store.database import Store, known_revisions, make_engine
 from audit_store.engines import copy_engine
 from audit_store.errors import ChainError, WorkspaceError
@@ -17,7 +18,6 @@ from audit_store.file_checks import check_cohort, check_exports, check_rounds
 from audit_store.fileio import sync_directory
 from audit_store.head_file import mirror_head
 from audit_store.ledger import Head, append, head
-from audit_store.moving import load_copy
 from audit_store.people import Person, require
 from audit_store.tables import REVISION
 from audit_store.workspace import Workspace, open_workspace

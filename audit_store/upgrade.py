@@ -8,11 +8,11 @@ from pathlib import Path
 from sqlalchemy import Connection, text
 
 from audit_store import tables
+from audit_store.copying import require_whole, save_copy
 from audit_store.database import create_schema, known_revisions, lock_schema, make_engine, version_of
 from audit_store.engines import one_line, writer_of
 from audit_store.errors import StoreError, WorkspaceError
 from audit_store.fileio import make_folder
-from audit_store.moving import require_whole, save_copy
 from audit_store.tables import REVISION
 from audit_store.workspace import Workspace
 

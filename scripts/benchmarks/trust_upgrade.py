@@ -17,11 +17,12 @@ from sqlalchemy import select
 
 from audit_store import tables
 from audit_store.chain import check_ledger
+from audit_store.copying import Copied, contents
 from audit_store.database import Store, make_engine, open_store, version_of
 from audit_store.engines import copy_engine
 from audit_store.errors import StoreError, WorkspaceError
 from audit_store.ledger import append
-from audit_store.moving import Copied, contents, move_store
+from audit_store.moving import move_store
 from audit_store.states import snapshot
 from audit_store.tables import REVISION
 from audit_store.upgrade import upgrade_store

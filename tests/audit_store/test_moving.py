@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
-from audit_store import moving, tables
+from audit_store import copying, moving, tables
+from audit_store.copying import Copied, contents, load_copy, save_copy
 from audit_store.database import make_engine, open_store
 from audit_store.decisions import adjudicate, new_token, undo
 from audit_store.engines import same_place, writer_of
 from audit_store.errors import ChainError, StoreError, WorkspaceError
 from audit_store.exports import export_labels
 from audit_store.ledger import head
-from audit_store.moving import Copied, contents, load_copy, move_store, save_copy
+from audit_store.moving import move_store
 from audit_store.states import snapshot
 from audit_store.verify import verify
 
@@ -155,7 +156,12 @@ def _stop_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         real = moving.described
         monkeypatch.setattr(moving, "described", lambda url: stop() or real(url))
     else:
-        monkeypatch.setattr(moving, {"copying": "_copy", "verifying": "require_whole", "opening": "_open"}[step], stop)
+        module, name = {
+            "copying": (copying, "_copy"),
+            "verifying": (copying, "require_whole"),
+            "opening": (moving, "_open"),
+        }[step]
+        monkeypatch.setattr(module, name, stop)
 
 
 @ON_SQLITE
@@ -187,13 +193,13 @@ def test_cut_short_anywhere_it_can_be_run_again(
 
 @ON_SQLITE
 def test_rows_that_arrive_changed_are_refused(lived: Site, new_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = moving._copy
+    real = copying._copy
 
     def lossy(source: object, target: object) -> None:
         real(source, target)  # type: ignore[arg-type]
         target.execute(text("UPDATE decision SET certainty = 'low'"))  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(moving, "_copy", lossy)
+    monkeypatch.setattr(copying, "_copy", lossy)
     with pytest.raises(ChainError, match="other rows in decision"):
         move_store(lived.workspace, new_url)
     assert states(lived.workspace.decisions_url) == ("open", None)

@@ -9,11 +9,11 @@ from alembic.config import Config
 from sqlalchemy import text
 
 from audit_store.chain import check_ledger
+from audit_store.copying import Copied, contents, load_copy
 from audit_store.database import known_revisions, make_engine, open_store, version_of
 from audit_store.engines import writer_of
 from audit_store.errors import ChainError, StoreError, WorkspaceError
 from audit_store.ledger import head
-from audit_store.moving import Copied, contents, load_copy
 from audit_store.people import add_person, operator
 from audit_store.protocol import Terms, sign_protocol
 from audit_store.states import snapshot
