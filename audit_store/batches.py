@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from audit_store import tables
-from audit_store.assignments import ROW_FIELDS, expanded, of_round
+from audit_store.assignments import ROW_FIELDS, assigned, expanded, of_round
 from audit_store.batch_lists import (
     Batch,
     Pace,
@@ -122,7 +122,10 @@ def draw_batch(
     require(person, action)
     signed = current_protocol(store)
     if signed is not None:
-        plan(store, round_file, signed)  # half a second the first time, before the store is locked
+        # What takes long is read before the store is locked; what is new since then is little.
+        plan(store, round_file, signed)
+        assigned(store)
+        snapshot(store)
     with store.writing() as connection:
         require_now(connection, person, action)
         if who is not None:

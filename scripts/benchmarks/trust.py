@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from core.errors import RunError
 from core.fileio import replacing
 from scripts.benchmarks.machine import machine, now
 from scripts.benchmarks.trust_frame import Line, Size, run_parts
@@ -58,7 +59,13 @@ def run(names: Sequence[str], size: Size, out: Path, console: Console) -> list[L
     -------
     list of Line
         One a promise.
+
+    Raises
+    ------
+    RunError
+        When the folder can't be written in; nothing is tried then.
     """
+    _check_folder(out)
     scratch = Path(tempfile.mkdtemp(prefix="miracl-trust-"))
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     try:
@@ -82,6 +89,16 @@ def run(names: Sequence[str], size: Size, out: Path, console: Console) -> list[L
     console.print(summary(lines), markup=False)
     write(out, lines, about)
     return lines
+
+
+def _check_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        came = error.strerror or type(error).__name__
+        raise RunError(f"a folder to write in at {out}", came, "name another with --out") from None
 
 
 def failed(lines: Sequence[Line]) -> list[Line]:
@@ -141,7 +158,6 @@ def markdown(lines: Sequence[Line], about: dict[str, Any]) -> str:
 
 def write(out: Path, lines: Sequence[Line], about: dict[str, Any]) -> None:
     """Write table, rows and machine beside each other."""
-    out.mkdir(parents=True, exist_ok=True)
     told = json.dumps(about, indent=2)
     rows = [
         {**asdict(line), "size": about["size"]["name"], "made_at": about["made_at"], "machine": told} for line in lines

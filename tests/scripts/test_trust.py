@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from core.errors import ConfigError
+from core.errors import ConfigError, RunError
 from scripts.benchmarks import trust, trust_frame
 from scripts.benchmarks.trust_frame import FULL, QUICK, Line, Say, Size, chosen_parts, run_parts
 
@@ -74,6 +74,12 @@ def test_a_part_that_breaks_off_does_not_pass_and_leaves_the_others_alone(
         (False, False),
     ]
     assert "secret words" not in str(found)
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_tried(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(RunError, match="--out"):
+        trust.run(["kills"], QUICK, tmp_path / "taken", Console(quiet=True))
 
 
 def test_parts_are_named_one_by_one_and_an_unknown_name_is_refused() -> None:
