@@ -166,7 +166,10 @@ def turn_notes(token: str) -> None:
 
 @session.guarded
 def another_batch() -> None:
+    """Draw the next batch from the closing page; a J still held from the last pair does not."""
     desk = _desk()
+    if not desk.let_go("move_1", time.monotonic()):
+        return
     fresh = desks.open_batch(session.context(), desk.chosen, fresh=True)
     fresh.pause = desk.pause
     fresh.patient_mode = desk.patient_mode

@@ -22,7 +22,7 @@ HELP = (
     ("A", "absent: the patient did not have it"),
     ("S", "can't say: the record does not settle it (not the same as later)"),
     ("1 · 2", "the first or the second of two labels decided together; A is then neither"),
-    ("J", "next; before an answer this leaves the pair for later, after it this keeps the answer"),
+    ("J", "next; before an answer this leaves the pair for later, after it this keeps the answer; then another batch"),
     ("K", "previous"),
     ("U", "undo your last act, up to ten of them; the record keeps both"),
     ("N", "whole notes, or back to the passages found"),

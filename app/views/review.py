@@ -79,7 +79,7 @@ def _closing(desk: Desk) -> None:
     last = f'<div class="last"><span class="soft">last pair</span> {desk.last_line}</div>' if desk.last_line else ""
     st.html(f'<section class="empty-page"><h1 class="page">{title}</h1><p>{words}</p>{last}</section>')
     with st.container(horizontal=True, horizontal_alignment="center"):
-        st.button("Another batch", key="another", type="primary", on_click=acts.another_batch)
+        st.button("Another batch", key="another", type="primary", shortcut="J", on_click=acts.another_batch)
         if desk.items:
             st.button("Previous", key="previous", shortcut="K", on_click=acts.move, args=("", -1))
         st.button("Undo my last answer", key="undo", shortcut="U", on_click=acts.take_back_last, type="tertiary")
