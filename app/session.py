@@ -247,7 +247,8 @@ def _client_address() -> str | None:
     here = told()
     if not here.beyond or (here.behind_proxy and not os.environ.get("FORWARDED_ALLOW_IPS")):
         return None
-    return st.context.ip_address
+    address = st.context.ip_address
+    return address if isinstance(address, str) else None
 
 
 def hold(secret: str, person: Person) -> None:
