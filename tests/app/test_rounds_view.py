@@ -1,14 +1,20 @@
 """The Rounds page: one round, several, a trainer at work, a store that does not answer."""
 
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import session
 from app.components import next_round
 from app.components.next_round import outcome_html, progress_words, time_words
+from app.components.overlap_view import BLACK, WHITE, name_of, overlap_words, shade, turn
+from app.theme import contrast
+from audit_store.detector_overlap import FLAGS as FLAGS_OWN
+from audit_store.detector_overlap import overlap
 from audit_store.next_round import NextRound
 from audit_store.people import add_person, operator
-from audit_store.rounds import publish_round
+from audit_store.rounds import open_round, publish_round
 from tests.app.conftest import page
 from tests.app.invented import FLAGS, PASSWORD, Invented, make_workspace, round_tables
 from tests.app.test_views import words
@@ -166,3 +172,26 @@ def test_progress_is_a_sentence(now: NextRound, said: str) -> None:
 def test_what_became_of_a_round_is_escaped() -> None:
     assert "&lt;b&gt;" in outcome_html(NextRound("failed", 2, line="<b>no disk</b>"))
     assert time_words(3600) == "about 1 h 00 min"
+
+
+def test_the_overlap_of_detectors_is_a_picture_in_words_and_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_workspace(tmp_path / "workspace", found=True)
+    monkeypatch.setenv(session.WORKSPACE_VARIABLE, str(made.folder))
+    app = page("rounds").run()
+    assert not app.exception
+    found = overlap(open_round(made.store.workspace), 0)
+    assert found is not None
+    said = words(app)
+    assert "Which detectors pick the same pairs" in said
+    assert f"as many as the round flagged of them ({found.picked:,})" in said
+    assert f"{found.between(FLAGS_OWN, 'loss'):.0%}" in overlap_words(found)
+    assert all(name_of(name) in said for name in found.names)
+    made.store.close()
+
+
+def test_figures_on_every_shade_of_the_overlap_can_be_read() -> None:
+    shades = [step / 100 for step in range(101)]
+    ink = [WHITE if share > turn() else BLACK for share in shades]
+    assert min(contrast(text, shade(share)) for text, share in zip(ink, shades, strict=True)) >= 4.5
