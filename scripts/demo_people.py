@@ -33,7 +33,7 @@ def add_visitors(store: Store) -> None:
     """Make the accounts that a visitor signs in with, where they are missing."""
     for name, shown, role in (
         (DEMO_NAME, "Demo reviewer", "steward"),
-        (DEMO_ADJUDICATOR, "Demo adjudicator", "adjudicator"),
+        (DEMO_ADJUDICATOR, "Adjudicator", "adjudicator"),
     ):
         if find_person(store, name) is None:
             add_person(store, operator(), name, DEMO_PASSWORD, display_name=shown, role=role, demo=True)

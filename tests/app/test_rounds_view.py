@@ -9,6 +9,7 @@ from app import session
 from app.components import next_round
 from app.components.next_round import outcome_html, progress_words, time_words
 from app.components.overlap_view import BLACK, WHITE, name_of, overlap_words, shade, turn
+from app.plain import escape
 from app.theme import contrast
 from audit_store.detector_overlap import FLAGS as FLAGS_OWN
 from audit_store.detector_overlap import overlap
@@ -187,7 +188,7 @@ def test_the_overlap_of_detectors_is_a_picture_in_words_and_a_table(
     assert "Which detectors pick the same pairs" in said
     assert f"as many as the round flagged of them ({found.picked:,})" in said
     assert f"{found.between(FLAGS_OWN, 'loss'):.0%}" in overlap_words(found)
-    assert all(name_of(name) in said for name in found.names)
+    assert all(escape(name_of(name)) in said for name in found.names)
     made.store.close()
 
 
