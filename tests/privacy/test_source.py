@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from app.run import command
+
 ROOT = Path(__file__).parents[2]
 ROOMS = ("core", "audit_store", "app", "scripts")
 RUNS_DATA = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
@@ -104,6 +106,11 @@ def test_pages_take_their_escape_from_one_place_which_shows_control_characters_t
         if path.startswith("app/") and path != "app/plain.py" and name.partition(".")[0] in ("html", "markupsafe")
     }
     assert wrong == {}
+
+
+def test_the_server_sends_no_usage_statistics_and_no_page_shows_an_error_s_words() -> None:
+    flags = [word for word in command(8501) if word.startswith("--")]
+    assert {"--browser.gatherUsageStats=false", "--client.showErrorDetails=none"} <= set(flags)
 
 
 def test_only_what_waits_for_its_own_server_opens_addresses() -> None:
