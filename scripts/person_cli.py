@@ -80,3 +80,46 @@ def person_disable(
 
     person = disable_person(open_store(open_workspace(workspace)), operator(), name)
     console.print(f"{person.display_name} can no longer sign in.")
+
+
+@person_app.command("attest")
+def person_attest(
+    name: Annotated[str, typer.Argument(help="Account name.")],
+    agreement: Annotated[
+        str | None, typer.Option(help="The data-use agreement; left out, none stands any more.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Its last day, as YYYY-MM-DD.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Note a person's data-use attestation. One that has expired keeps them to their Account page.
+
+    Example: miracl person attest ada --agreement "DUA 1.5" --until 2027-06-30
+    """
+    from audit_store.database import open_store
+    from audit_store.people import operator, set_attestation
+    from audit_store.workspace import open_workspace
+
+    person = set_attestation(open_store(open_workspace(workspace)), operator(), name, agreement, until)
+    if person.attestation is None:
+        console.print(f"No attestation stands for {person.name} any more.", markup=False)
+    else:
+        said = f"{person.name}: {person.attestation}, until {person.attestation_expires}."
+        console.print(said, markup=False)
+
+
+@person_app.command("require-attestation")
+def person_require_attestation(
+    off: Annotated[bool, typer.Option("--off", help="Let people without one in again.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Ask everyone for a data-use attestation: without one, nothing but their Account page opens.
+
+    Example: miracl person require-attestation
+    """
+    from audit_store.attestations import require_attestation
+    from audit_store.database import open_store
+    from audit_store.people import operator
+    from audit_store.workspace import open_workspace
+
+    require_attestation(open_store(open_workspace(workspace)), operator(), not off)
+    console.print("People without an attestation are let in." if off else "Everyone needs an attestation now.")

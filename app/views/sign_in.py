@@ -73,7 +73,7 @@ def _card(demo: list[tuple[str, str, str]]) -> None:
             "this machine reach this server. Use an account of your own.</p>"
         )
     elif demo:
-        _demo(demo)
+        _demo(demo, first=provider is None)
     _form(first=provider is None and (not demo or told().beyond))
     if not demo and provider is None:
         st.html(
@@ -82,12 +82,12 @@ def _card(demo: list[tuple[str, str, str]]) -> None:
         )
 
 
-def _demo(doors: list[tuple[str, str, str]]) -> None:
+def _demo(doors: list[tuple[str, str, str]], first: bool) -> None:
     for key, name, words in doors:
         st.button(
             words,
             key=key,
-            type="primary" if name == DEMO_NAME else "secondary",
+            type="primary" if first and name == DEMO_NAME else "secondary",
             on_click=_enter_demo,
             args=(name,),
             width="stretch",

@@ -138,7 +138,7 @@ def test_a_page_that_nobody_uses_ends_with_its_session(place: Invented, monkeypa
     assert "Sign in to go on" in said(app)
 
     used = entered("queue")
-    began = sessions.utc_now()
+    began = utc_now() + timedelta(minutes=31)
     for minutes in (20, 40, 60):
         monkeypatch.setattr(sessions, "utc_now", lambda minutes=minutes: began + timedelta(minutes=minutes))
         assert "reviewing" in said(used.run()), minutes

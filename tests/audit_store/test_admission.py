@@ -24,7 +24,7 @@ from audit_store.people import (
 )
 from audit_store.verify import rebuild, verify
 
-from .conftest import PASSWORD, Site
+from .conftest import Site
 
 ISSUER = "https://login.example.org"
 IDENTITY = Identity(
@@ -249,6 +249,5 @@ def test_ends_of_tokens_and_keys_of_cookies_are_what_they_should_be(site: Site) 
     assert token_end({"exp": 1_900_000_000}) == datetime(2030, 3, 17, 17, 46, 40)  # noqa: DTZ001
     assert len(cookie_secret(site.workspace)) == 64
     assert cookie_secret(site.workspace) != site.workspace.secret.hex()
-    assert PASSWORD
     with pytest.raises(WorkspaceError):
         identity_of({})

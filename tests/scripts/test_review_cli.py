@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 
-from app.listening import Listening
 from audit_store import people
+from audit_store.attestations import attestation_required
 from audit_store.errors import StoreError
 from audit_store.people import add_person, disable_person, operator
-from scripts import review_cli
 from scripts.cli import app as miracl
 from scripts.cli import guarded
 from scripts.review_cli import listen
@@ -170,4 +169,16 @@ def test_the_identity_check_says_what_is_wrong_or_what_it_means(
     path.chmod(0o600)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install" in run("review", "-w", place.folder, "--check")[1]
-    assert review_cli.Listening is Listening
+
+
+def test_attestations_are_noted_and_asked_for_from_the_command_line(place: Invented, run: Run) -> None:
+    assert run("person", "attest", NAME, "--agreement", "DUA [b]1.5", "-w", place.folder)[0] == 2
+    status, said = run(
+        "person", "attest", NAME, "--agreement", "DUA [b]1.5", "--until", "2027-06-30", "-w", place.folder
+    )
+    assert (status, said) == (0, f"{NAME}: DUA [b]1.5, until 2027-06-30.\n")
+    assert run("person", "require-attestation", "-w", place.folder)[0] == 0
+    assert attestation_required(place.store)
+    assert run("person", "require-attestation", "--off", "-w", place.folder)[0] == 0
+    assert not attestation_required(place.store)
+    assert "any more" in run("person", "attest", NAME, "-w", place.folder)[1]

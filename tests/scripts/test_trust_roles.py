@@ -9,7 +9,6 @@ from argon2 import PasswordHasher
 from audit_store import people, queue, roles
 from audit_store.people import Person
 from audit_store.verify import verify
-from scripts.benchmarks import trust_acts, trust_roles
 from scripts.benchmarks.trust_acts import ACTS, NO_ACT, Ground, unlisted
 from scripts.benchmarks.trust_roles import Actor, make_ground, try_cell, walk
 
@@ -37,17 +36,15 @@ def test_every_public_act_of_the_store_stands_in_the_table(monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_what_a_role_allows_works_and_what_it_does_not_is_refused_and_writes_nothing(ground: Ground) -> None:
-    cells = walk(ground, lambda line: None, every=5)
+    cells = walk(ground, lambda line: None, every=8)
     assert [cell for cell in cells if cell.wrong is not None] == []
     assert {cell.allowed for cell in cells} == {True, False}
-    assert len(cells) > 250
+    assert len(cells) > 240
     assert verify(ground.store) == []
 
 
 def test_the_walk_finds_a_gate_that_is_open(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     act = next(act for act in ACTS if act.name == "roles.log_access")
-    for module in (roles, trust_acts.roles):
-        monkeypatch.setattr(module, "require_now", lambda connection, person, action: person)
+    monkeypatch.setattr(roles, "require_now", lambda connection, person, action: person)
     nobody = Actor("nobody", Person("nobody", "Nobody", "steward"), None)
     assert try_cell(ground, act, nobody).wrong == "it worked"
-    assert trust_roles.LETTERS["U"] == "auditor"
