@@ -17,6 +17,13 @@ from core.cohort.sources.mimic_tables import MimicTables
 from core.cohort.store import write_cohort
 from core.errors import ConfigError, SourceError
 
+REQUIRED = ("icustays", "admissions", "patients", "diagnoses_icd", "chartevents", "labevents")
+OPTIONAL = (
+    *("outputevents", "noteevents", "discharge", "radiology", "d_items", "inputevents", "inputevents_mv"),
+    *("inputevents_cv", "procedureevents", "procedureevents_mv", "microbiologyevents", "prescriptions"),
+    *("procedures_icd", "d_icd_procedures"),
+)
+"""Tables that are read where they are there."""
 _BATCH = 1 << 16
 _NOTE_BATCH = 1 << 10
 
@@ -58,6 +65,10 @@ def build(
             raise ConfigError(
                 "a cut-off above 0 hours, or none", str(cutoff_hours), "give a number of hours such as 48"
             )
+        say("looking at the files")
+        for table in REQUIRED:
+            raw.require(table, "every cohort needs it")
+        raw.look([*REQUIRED, *OPTIONAL])
         say("reading stays")
         log = load_stays(raw, names)
         if not log.remaining:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from core.cohort.channels import CHANNELS
 from core.cohort.schema import REVIEW_EVIDENCE
 from core.cohort.sources.mimic_items import items_of
 from core.cohort.sources.mimic_tables import MimicTables, listed, quoted
@@ -15,6 +16,7 @@ from core.cohort.sources.mimic_told import Told, told, vocabulary
 
 _HOUR = "epoch(TRY_CAST(e.{0} AS TIMESTAMP) - s.intime) / 3600.0"
 _NOON = "epoch(TRY_CAST(e.{0} AS TIMESTAMP)::DATE + INTERVAL 12 HOUR - s.intime) / 3600.0"
+_BOUND = "(?i)^(<|>|less than|greater than)"
 _BY_DAY = "dated by day"
 
 
@@ -27,6 +29,7 @@ def load_evidence(raw: MimicTables, release: str) -> None:
     _labels(raw)
     _told(raw, "labevents", told("labs"))
     _told(raw, "chartevents", told("chart"))
+    _bounds(raw)
     _outputs(raw, release)
     if release == "mimic3":
         _admission_diagnosis(raw)
@@ -95,7 +98,7 @@ def _told(raw: MimicTables, table: str, entries: tuple[Told, ...]) -> None:
                 contains(name, '{{}}') AS worded, item
             FROM told JOIN entry USING (item)
             WHERE source = {quoted(table)} AND NOT contains(skip, '|' || coalesce(lower(charted), '') || '|')
-                AND (charted IS NOT NULL OR NOT contains(name, '{{}}'))
+                AND (NOT contains(name, '{{}}') OR charted IS NOT NULL AND TRY_CAST(charted AS DOUBLE) IS NULL)
         )
         SELECT stay_id, hour, kind, name, CASE WHEN NOT worded THEN number END,
             CASE WHEN NOT worded AND number IS NOT NULL THEN unit END,
@@ -103,6 +106,18 @@ def _told(raw: MimicTables, table: str, entries: tuple[Told, ...]) -> None:
         FROM ordered
         QUALIFY NOT changed OR charted IS DISTINCT FROM
             lag(charted) OVER (PARTITION BY stay_id, item ORDER BY hour, charted)"""
+    )
+
+
+def _bounds(raw: MimicTables) -> None:
+    """Add results that are a bound and no number ("<0.01"), under their channel's name."""
+    raw.lookup("title", {"channel": list(range(len(CHANNELS))), "title": [c.title for c in CHANNELS]})
+    raw.sql.execute(
+        f"""INSERT INTO evidence
+        SELECT DISTINCT stay_id, hour, 'finding', title || ', a bound', NULL, NULL, concat_ws(' ', charted, unit),
+            'labevents'
+        FROM told JOIN title USING (channel)
+        WHERE source = 'labevents' AND unreadable AND regexp_matches(charted, '{_BOUND}')"""
     )
 
 
@@ -120,6 +135,7 @@ def _outputs(raw: MimicTables, release: str) -> None:
         f"""SELECT s.stay_id, {_HOUR.format("charttime")} AS hour, 'finding' AS kind,
             CASE WHEN lower(label) LIKE 'ultrafiltrate%' THEN 'ultrafiltration, output'
                 WHEN regexp_matches(lower(label), 'chest tube|pleural') THEN 'chest tube output: ' || label
+                WHEN lower(label) LIKE '%mediastinal%' THEN 'mediastinal tube output'
                 WHEN lower(label) LIKE '%paracentesis%' THEN 'paracentesis, output'
                 WHEN label IS NOT NULL THEN 'output: ' || label END AS name,
             TRY_CAST(e.value AS DOUBLE) AS value, coalesce(lower(e.valueuom), 'ml') AS unit, NULL AS text

@@ -29,9 +29,8 @@ def load_labels(raw: MimicTables, release: str) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        When the table or a column is missing, or a version is neither 9 nor 10.
+        When a column is missing, or a version is neither 9 nor 10.
     """
-    raw.require("diagnoses_icd", "the labels come from it")
     if release == "mimic3":
         raw.load("diagnoses_icd", text=("icd9_code",), numbers=("hadm_id", "seq_num"))
         code, system = "icd9_code", "9"

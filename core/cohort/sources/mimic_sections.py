@@ -133,7 +133,8 @@ def sections(text: str) -> dict[str, str]:
     marks += [(m.start(), m.end(), "") for m in others]
     marks.sort()
     found: dict[str, list[str]] = {}
-    for (_, begin, section), end in zip(marks, [m[0] for m in marks[1:]] + [len(text)], strict=True):
+    ends = [start for start, _, _ in marks[1:]] + [len(text)]
+    for (_, begin, section), end in zip(marks, ends, strict=False):
         if not section:
             continue
         body = text[begin:end]

@@ -48,11 +48,9 @@ def load_series(raw: MimicTables, release: str) -> dict[str, Any]:
     Raises
     ------
     SourceError
-        When chartevents or labevents is missing, has no known item or lacks a column, a time or key is no such, or
-        most values of an item are in another unit.
+        When chartevents or labevents has no known item or lacks a column, a time or key is no such, or most values of
+        an item are in another unit.
     """
-    raw.require("chartevents", "the vital signs")
-    raw.require("labevents", "the laboratory results")
     items = items_of(release)
     seen = {table: told_items(table) for table in TABLES}
     _items_table(raw, items, [number for numbers in seen.values() for number in numbers])
@@ -135,8 +133,9 @@ def _read(raw: MimicTables, table: str, items: tuple[Item, ...], told: tuple[int
                 WHEN strange THEN {_STRANGE} WHEN value IS NULL THEN {_UNREADABLE}
                 WHEN value BETWEEN low AND high AND (NOT scored OR value = floor(value)) THEN {_GOOD}
                 ELSE {_OUTSIDE} END)::UTINYINT AS status, coalesce(converted, false) AS converted,
-            CASE WHEN told THEN charted END AS charted, CASE WHEN told THEN number END AS number,
-            CASE WHEN told THEN stated END AS unit
+            CASE WHEN told OR (value IS NULL AND NOT bad) THEN charted END AS charted,
+            CASE WHEN told THEN number END AS number,
+            CASE WHEN told OR (value IS NULL AND NOT bad) THEN stated END AS unit
         FROM r""",
         table,
     )
@@ -154,7 +153,11 @@ def _join(raw: MimicTables) -> None:
     tables = [table for table in TABLES if raw.has(table)]
     for view, columns, condition in (
         ("measured", "stay_id, hour, item, channel, value, status, converted", f"status <> {_TOLD}"),
-        ("told", "stay_id, hour, item, charted, number, unit", "charted IS NOT NULL OR number IS NOT NULL"),
+        (
+            "told",
+            f"stay_id, hour, item, channel, charted, number, unit, status = {_UNREADABLE} AS unreadable",
+            "charted IS NOT NULL OR number IS NOT NULL",
+        ),
     ):
         parts = [f"SELECT {columns}, '{table}' AS source FROM read_{table} WHERE {condition}" for table in tables]
         raw.sql.execute(f"CREATE OR REPLACE VIEW {view} AS {' UNION ALL '.join(parts)}")

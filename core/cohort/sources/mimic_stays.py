@@ -67,11 +67,9 @@ def load_stays(raw: MimicTables, names: StayNames) -> Attrition:
     Raises
     ------
     SourceError
-        On a missing table or column, a cell of another type, a repeated or missing key, a stay of an admission or a
+        On a missing column, a cell of another type, a repeated or missing key, a stay of an admission or a
         patient that is not there, or one that ends before it begins.
     """
-    for table in ("icustays", "admissions", "patients"):
-        raw.require(table, "every stay needs it")
     units = tuple(dict.fromkeys(column for pair in names.transfer for column in pair))
     count = raw.load("icustays", text=units, numbers=("subject_id", "hadm_id", names.stay), times=("intime", "outtime"))
     raw.load(

@@ -155,6 +155,12 @@ class MimicTables:
             raise SourceError(f"{name} with each column once", "a repeated column name", AGAIN)
         return found
 
+    def look(self, tables: Iterable[str]) -> None:
+        """Read the headers of those tables that are there: a file that can't be read is told before hours are spent."""
+        for table in tables:
+            if self.has(table):
+                self.header(table)
+
     def rows(self, table: str, needed: Iterable[str], optional: Iterable[str] = ()) -> str:
         """Write SQL of a table's rows as text, blanks at either end gone and empty cells null.
 

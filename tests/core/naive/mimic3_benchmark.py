@@ -25,14 +25,16 @@ STEPS = (
     "closed at the left",
     "no eye opening is 1 point",
 )
-"""What the loader does otherwise: urine and other fluids are not read as blood; values out of range are removed; of
-several values of a moment the largest number counts, not the last in the order of texts; inspired oxygen is divided by
-100 where it is above 1, and only there; a value on the very hour opens an hour instead of closing one; "None", charted for eye opening, is 1 point, not 0."""
+"""What the loader does otherwise.
+
+Urine and other fluids are not read as blood; values out of range are removed; of several values of a moment the largest
+number counts, not the last in the order of texts; inspired oxygen is divided by 100 where it is above 1, only there; a
+value on the very hour opens an hour instead of closing one; "None", charted for eye opening, is 1 point, not 0.
+"""
 NOT_BLOOD = {51478, 51491, 51094, 50831}
 _EPS = 1e-6
 _MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "n/a", "#N/A"}
 _NUMBER = re.compile(r"^(\d+(\.\d*)?|\.\d+)$")
-_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass
@@ -64,7 +66,7 @@ def variables(resources: Path) -> dict[int, tuple[str, str]]:
 
 def stays(folder: Path) -> list[dict[str, object]]:
     """Adults with one ICU stay in the admission and no transfer."""
-    born = {int(r["SUBJECT_ID"]): datetime.strptime(r["DOB"], _TIME) for r in rows_of(folder, "PATIENTS")}
+    born = {int(r["SUBJECT_ID"]): datetime.fromisoformat(r["DOB"]) for r in rows_of(folder, "PATIENTS")}
     kept = []
     for row in rows_of(folder, "ICUSTAYS"):
         if row["FIRST_CAREUNIT"] == row["LAST_CAREUNIT"] and row["FIRST_WARDID"] == row["LAST_WARDID"]:
@@ -76,7 +78,7 @@ def stays(folder: Path) -> list[dict[str, object]]:
     for row in kept:
         if count[row["HADM_ID"]] != 1:
             continue
-        begin = datetime.strptime(row["INTIME"], _TIME)
+        begin = datetime.fromisoformat(row["INTIME"])
         age = (begin - born[int(row["SUBJECT_ID"])]).total_seconds() / 3600 / 24 / 365
         if age < 0:
             age = 90
@@ -88,7 +90,7 @@ def stays(folder: Path) -> list[dict[str, object]]:
                     "stay": int(row["ICUSTAY_ID"]),
                     "begin": begin,
                     "los": 24 * float(row["LOS"]),
-                    "end": datetime.strptime(row["OUTTIME"], _TIME),
+                    "end": datetime.fromisoformat(row["OUTTIME"]),
                 }
             )
     return out
