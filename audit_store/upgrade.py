@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from audit_store import tables
 from audit_store.copying import require_whole, save_copy
@@ -93,10 +93,16 @@ def upgrade_store(
 
 
 def _hold_writers(connection: Connection) -> None:
-    """Keep others from writing until the transaction ends; on SQLite it began by that."""
+    """Keep others out until the transaction ends; on SQLite it began by that.
+
+    Whole tables are locked, the writers' one first: who waited for a row of it would hold the table against the steps.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        connection.execute(text("SELECT id FROM head FOR UPDATE"))
+        quote = connection.dialect.identifier_preparer.quote
+        others = sorted(set(inspect(connection).get_table_names()) - {"head"})
+        names = ", ".join(map(quote, ["head", *others]))
+        connection.execute(text(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE"))
 
 
 def _backup(workspace: Workspace, before: str) -> Path:

@@ -1,6 +1,7 @@
 """Stores of earlier schemas: refused until they are upgraded, upgraded whole or not at all, with a copy first."""
 
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,28 @@ def test_a_server_that_runs_on_at_an_upgrade_is_told_to_start_again(workspace: W
     with pytest.raises(StoreError, match="got schema 9999; start this server or command again"), store.writing():
         pass
     store.close()
+
+
+@pytest.mark.parametrize("url", [POSTGRES], indirect=True)
+def test_a_writer_that_waits_during_an_upgrade_neither_stops_it_nor_is_lost(workspace: Workspace) -> None:
+    write_earlier(workspace, "0003")
+    engine = make_engine(workspace.decisions_url)
+    told: list[object] = []
+
+    def write() -> None:
+        with writer_of(engine).connect() as connection, connection.begin():
+            told.append(connection.execute(text("SELECT events FROM head FOR UPDATE")).scalar())
+            told.append(version_of(connection))
+
+    waiter = threading.Thread(target=write)
+
+    def begin_to_write(step: str) -> None:
+        if step.startswith("copying"):
+            waiter.start()
+            waiter.join(0.5)
+            assert told == []
+
+    upgrade_store(workspace, begin_to_write)
+    waiter.join(60)
+    assert told[1] == REVISION
+    engine.dispose()
