@@ -250,7 +250,8 @@ def full_disk(base: Base, place: Path, size: Size, mounted: bool, say: Callable[
     return Line("disk", PROMISE_FULL, asked, found, not troubles, troubles[0] if troubles else None)
 
 
-def _read_only(act: Act, base: Base, place: Path, mounted: bool) -> str:
+def without_writing(act: Act, base: Base, place: Path, mounted: bool) -> str:
+    """Run an act where nothing can be written: what of it broke the promise, empty where nothing did."""
     folder = place / "ws"
     shutil.copytree(getattr(base, act.start), folder)
     before = standing(folder)
@@ -270,7 +271,7 @@ def read_only(base: Base, place: Path, mounted: bool, say: Callable[[str], None]
         say(f"read-only: {act.name} …")
         # a disk for each act: what this process still holds open would keep one from being made read-only again
         with small_disk(place / f"disk-{number}"):
-            trouble = _read_only(act, base, place / f"disk-{number}", mounted)
+            trouble = without_writing(act, base, place / f"disk-{number}", mounted)
         if trouble:
             say(f"{act.name}: {trouble}")
             troubles.append(f"{act.name}: {trouble}")

@@ -30,7 +30,7 @@ from scripts.benchmarks.trust_cases import Case, make_case
 from scripts.benchmarks.trust_frame import Line, Size
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 180
 """What one case may take; a reader that is not done by then hangs."""
 LONGEST_LINE = 300
 FINDINGS = ("verify",)
@@ -198,7 +198,7 @@ def _as_process(case: Case, place: Path) -> str:
     typed = case.stdin.encode("utf-8", "replace")
     try:
         done = subprocess.run(
-            words, input=typed, capture_output=True, env=environment, cwd=ROOT, timeout=4 * SECONDS, check=False
+            words, input=typed, capture_output=True, env=environment, cwd=ROOT, timeout=2 * SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
         return "not done as a process"
@@ -291,7 +291,7 @@ def run_all(base: Path, scratch: Path, size: Size, workers: int, each: Callable[
                     worker.next = int(heard["number"]) + worker.step
                     keep(Outcome(**heard))
             for worker in crew:
-                if worker.next < size.inputs and time.monotonic() - worker.since > 6 * SECONDS:
+                if worker.next < size.inputs and time.monotonic() - worker.since > 2 * SECONDS:
                     keep(worker.lost("hangs, and can't be interrupted"))
     finally:
         for worker in crew:
