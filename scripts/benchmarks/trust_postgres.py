@@ -52,7 +52,8 @@ def programs() -> Path | None:
 def cluster(**settings: str) -> Iterator[Cluster | None]:
     """Run a throw-away server within the block; None where PostgreSQL or its driver is missing.
 
-    It syncs as a real one does, unless `settings` of the server say otherwise. PostgreSQL refuses to run as root; it then runs as the account postgres or nobody.
+    It syncs as a real one does, unless `settings` of the server say otherwise. PostgreSQL refuses to run as root; it
+    then runs as the account postgres or nobody.
     """
     folder = programs()
     if folder is None or not _driver():
