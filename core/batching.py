@@ -87,14 +87,15 @@ def in_order(rows: Int[np.ndarray, " chosen"], lengths: Int[np.ndarray, " stays"
     return [order[start : start + size] for start in range(0, len(order), size)]
 
 
-def load(packed: PackedCohort, batches: list[np.ndarray], device: torch.device) -> Iterator[Batch]:
-    """Put each batch's stays together and on the device."""
+def load(packed: PackedCohort, batches: list[np.ndarray], device: torch.device, whole: bool = True) -> Iterator[Batch]:
+    """Put each batch's stays together and on the device; not `whole`: rows and patients alone, the rest on the host."""
     for rows in batches:
         rows = np.ascontiguousarray(rows, np.int64)
         series, series_lengths = gather(packed.series.values, packed.series.offsets, rows)
         notes, note_lengths = gather(packed.notes.vectors, packed.notes.offsets, rows)
-        arrays = (rows, packed.patient_ids[rows], series, series_lengths, notes, note_lengths)
-        yield Batch(*(_on(torch.from_numpy(array), device) for array in arrays))
+        head, rest = (rows, packed.patient_ids[rows]), (series, series_lengths, notes, note_lengths)
+        places = (device, device, *[device if whole else torch.device("cpu")] * len(rest))
+        yield Batch(*(_on(torch.from_numpy(a), place) for a, place in zip((*head, *rest), places, strict=True)))
 
 
 def _on(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -20,6 +20,7 @@ from core.calibrated.posterior import Rates
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.cohort.tensors import PackedCohort
 from core.config import TrainConfig
+from core.distributed import Ranks, Shared, check_shareable, lonely
 from core.errors import RunError
 from core.hints import Bool, Float
 from core.locks import Pairs
@@ -100,6 +101,7 @@ def fit(
     sources: LabelSources | None = None,
     with_peer: bool = False,
     checkpoints: Checkpoints | None = None,
+    ranks: Ranks | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> Fitted | None:
@@ -123,13 +125,15 @@ def fit(
         Fit the regression on hand-made features too, so that the traces hold its out-of-fold probabilities.
     checkpoints
         Where to keep them; without, a stopped run starts anew.
+    ranks
+        The processes that train together (`core.distributed`); this one alone where not given.
     progress, should_stop
-        Who watches, and who may stop the run: asked before each batch.
+        Who watches, and who may stop the run: asked before each batch; of several processes the first, each epoch.
 
     Returns
     -------
     Fitted or None
-        None when `should_stop` said so.
+        None when `should_stop` said so. Of several processes each has the same.
 
     Raises
     ------
@@ -138,7 +142,8 @@ def fit(
     """
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         setting = Setting(config, packed, pairs, place, seed, sources, persistence)
-        return _fit(setting, persistence, with_peer, checkpoints, progress or Silent(), should_stop)
+        together = ranks or lonely(place)
+        return _fit(setting, persistence, with_peer, checkpoints, together, progress or Silent(), should_stop)
 
 
 def _fit(
@@ -146,6 +151,7 @@ def _fit(
     persistence: tuple[str, ...],
     with_peer: bool,
     checkpoints: Checkpoints | None,
+    ranks: Ranks,
     watch: Progress,
     should_stop: Callable[[], bool],
 ) -> Fitted | None:
@@ -160,6 +166,8 @@ def _fit(
     out_of_fold = setting.peer.probability if with_peer else None
 
     method = make_method(setting)
+    if not ranks.alone:
+        check_shareable(method)
     series_lengths, note_lengths = packed.series_lengths, packed.note_lengths
     if method.companions:
         series_lengths, note_lengths = np.zeros_like(series_lengths), np.zeros_like(note_lengths)
@@ -169,11 +177,13 @@ def _fit(
     optimiser = method.optimiser(model)
     state = fresh(pairs, config, place)
     if checkpoints is not None:
-        saved = load_checkpoint(checkpoints.folder)
+        saved = ranks.agree(load_checkpoint(checkpoints.folder) if ranks.first else None)
         if saved is not None:
             if saved["identity"] != checkpoints.identity:
                 raise RunError("a checkpoint of this run", "one of another", "remove the run's folder to train anew")
             restore(saved, model, optimiser, method, state)
+
+    learner = model if ranks.alone else Shared(model, ranks)
 
     def traces(selection: Selection | None = None) -> Traces:
         return Traces(
@@ -187,7 +197,10 @@ def _fit(
     watch.start(last, math.ceil(len(training_rows) / size), state.epoch)
     for t in range(state.epoch + 1, last + 1):  # 4
         began = time.perf_counter()
-        torch.manual_seed(_epoch_seed(seed, t))
+        torch.manual_seed(_epoch_seed(seed, t) + ranks.rank)
+        if not ranks.alone and ranks.agree(should_stop()):
+            watch.finish()
+            return None
         method.begin_epoch(t)
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(t, optim.learning_rate, optim.scheduler, last)
@@ -199,17 +212,17 @@ def _fit(
         sums = torch.zeros(len(TERMS) + 1, device=place)
         norms = torch.zeros(len(packed.stay_ids), device=place)
         model.train()
-        for batch in load(packed, batches, place):
-            if should_stop():
+        for batch in load(packed, batches, place, whole=ranks.alone):
+            if ranks.alone and should_stop():
                 watch.finish()
                 return None
-            output, terms = method.step(model, optimiser, batch)  # 5–10
+            output, terms = method.step(learner, optimiser, batch)  # 5–10
             record(output, batch.rows, state, norms)
             sums += terms.detach() * len(batch.rows)
             watch.advance()
         if optim.record == "eval":
-            score(model, packed, in_order(training_rows, series_lengths, size), state, norms)
-        score(model, packed, test_batches, state, norms)
+            score(model, packed, in_order(training_rows, series_lengths, size), state, norms, ranks)
+        score(model, packed, test_batches, state, norms, ranks)
         probability = state.probability.cpu().numpy()
         means = (sums / len(training_rows)).tolist()
         if not all(map(math.isfinite, means)) or not np.isfinite(probability[0]).all():
@@ -219,6 +232,7 @@ def _fit(
         state.feature_norm[t - 1] = norms.cpu().numpy()
         state.dynamics.update(correct_predictions(probability[0], pairs.observed, threshold))
         method.end_epoch(t, EpochEnd(probability, state.dynamics, traces()))  # 11–18
+        method.corrected = ranks.agree_on(method.corrected)  # one word, whatever each host's arithmetic
         state.rows.append(
             {
                 "epoch": t,
@@ -231,7 +245,7 @@ def _fit(
                 **_test_metrics(probability[0][test_rows], packed, test_rows),
             }
         )
-        if checkpoints is not None:
+        if checkpoints is not None and ranks.first:
             body = {"identity": checkpoints.identity, **snapshot(model, optimiser, method, state)}
             save_checkpoint(checkpoints.folder, body)
             write_log(checkpoints.folder, state.rows)
@@ -260,14 +274,38 @@ def record(output: Output, rows: Tensor, state: State, norms: Tensor) -> None:
 
 
 @torch.no_grad()
-def score(model: nn.Module, packed: PackedCohort, batches: list[np.ndarray], state: State, norms: Tensor) -> None:
-    """Record in evaluation mode."""
+def score(
+    model: nn.Module,
+    packed: PackedCohort,
+    batches: list[np.ndarray],
+    state: State,
+    norms: Tensor,
+    ranks: Ranks | None = None,
+) -> None:
+    """Record in evaluation mode; of several processes each scores every so-manieth batch, and all have all."""
     model.eval()
     place = state.probability.device
-    for batch in load(packed, batches, place):
+    ranks = ranks or lonely(place)
+    for batch in load(packed, batches[ranks.rank :: ranks.world], place):
         with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
             output = model(batch)
         record(output, batch.rows, state, norms)
+    if batches and not ranks.alone:
+        _gather_scored(batches, state, norms, ranks)
+
+
+def _gather_scored(batches: list[np.ndarray], state: State, norms: Tensor, ranks: Ranks) -> None:
+    """Give every process the rows that the others scored."""
+    place = state.probability.device
+    owner = np.concatenate([np.full(len(rows), i % ranks.world) for i, rows in enumerate(batches)])
+    rows = torch.from_numpy(np.concatenate(batches)).to(place)
+    mine = torch.from_numpy(owner == ranks.rank).to(place)
+    width = ranks.agree(state.embedding.shape[1])
+    if state.embedding.shape[1] != width:  # this process has scored nothing yet
+        state.embedding = state.probability.new_zeros((len(state.embedding), width))
+    state.probability[:, rows] = ranks.joined(torch.where(mine[None, :, None], state.probability[:, rows], 0.0))
+    state.embedding[rows] = ranks.joined(torch.where(mine[:, None], state.embedding[rows], 0.0))
+    norms[rows] = ranks.joined(torch.where(mine, norms[rows], 0.0))
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:

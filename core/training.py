@@ -3,7 +3,8 @@
 The trainer reads a cohort through `core.cohort.tensors`, hence the training tables alone; the loop is `core.fit`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import torch
 from core.cohort.store import Cohort
 from core.cohort.tensors import pack_cohort
 from core.config import TrainConfig
+from core.distributed import Ranks, ranks_of
 from core.errors import ConfigError
 from core.fit import Checkpoints, fit, never
 from core.locks import lay_on_pairs, locks_digest
@@ -76,37 +78,58 @@ def train_round(
     RunError
         When the folder holds another run or is in use, checkpoints are cut short, or the loss is not finite.
     """
-    place, watch = choose_device(device), progress or Silent()
-    with holding(run_dir):
-        count, last, head = decisions
+    count, last, head = decisions
+    with ranks_of(choose_device(device)) as ranks, _alone_in(run_dir, ranks):
+        watch = progress if progress is not None and ranks.first else Silent()
         identity = {
             "config": config.to_dict(),
             "cohort_fingerprint": cohort.fingerprint,
             "locks": locks_digest(locks),
             "seed": seed,
             "round_id": round_id,
-            "device": place.type,
+            "device": ranks.place.type,
             "parent": parent,
             "decisions": {"count": count, "last_id": last, "head": head},
         }
-        claim(run_dir, identity)
-        if (run_dir / "out").is_dir():
+        if ranks.first:
+            claim(run_dir, identity)
+        if ranks.agree((run_dir / "out").is_dir()):
             return run_dir / "out"
         watch.stage("packing series and notes")
-        packed = pack_cohort(cohort, config.tensors, cache_dir or run_dir / "cache", in_quarters(watch))
+        cache = cache_dir or run_dir / "cache"
+        if ranks.first and not ranks.alone:
+            pack_cohort(cohort, config.tensors, cache, in_quarters(watch))
+        ranks.wait()  # the others find it in the cache
+        packed = pack_cohort(cohort, config.tensors, cache, in_quarters(watch))
         pairs = lay_on_pairs(packed, locks)
         sources = sources_of(cohort, config, watch)
         fitted = fit(
-            packed, pairs, config, seed=seed, place=place, sources=sources,
+            packed, pairs, config, seed=seed, place=ranks.place, sources=sources,
             persistence=tuple(str(label["persistence"]) for label in cohort.manifest["labels"]), with_peer=True,
-            checkpoints=Checkpoints(run_dir, identity_digest(identity)), progress=watch, should_stop=should_stop,
+            checkpoints=Checkpoints(run_dir, identity_digest(identity)), ranks=ranks, progress=watch,
+            should_stop=should_stop,
         )  # fmt: skip
         if fitted is None:
             return None
-        watch.stage("writing the round")  # 19
-        out = write_round(run_dir / "out", Round(identity, config, cohort, packed, pairs, fitted), place, budget, watch)
-        watch.finish()
-        return out
+        if ranks.first:
+            watch.stage("writing the round")  # 19
+            made = Round(identity, config, cohort, packed, pairs, fitted)
+            write_round(run_dir / "out", made, ranks.place, budget, watch)
+            watch.finish()
+        ranks.wait()
+        return run_dir / "out"
+
+
+@contextmanager
+def _alone_in(run_dir: Path, ranks: Ranks) -> Iterator[None]:
+    """Hold the run's folder; of several processes the first does for all."""
+    if ranks.first:
+        with holding(run_dir):
+            ranks.wait()
+            yield
+    else:
+        ranks.wait()
+        yield
 
 
 def sources_of(cohort: Cohort, config: TrainConfig, watch: Progress) -> LabelSources | None:

@@ -25,12 +25,13 @@ from audit_store.people import operator
 from audit_store.rounds import check_cohort_matches, note_rounds, open_round, publish_round
 from audit_store.schema import OPTIONAL_TABLES, ROUND_TABLES
 from audit_store.workspace import Workspace
-from core.cohort.store import open_cohort
+from core.cohort.store import Cohort, open_cohort
 from core.config import TrainConfig
+from core.distributed import ranks_of
 from core.errors import RunError
 from core.fileio import parsed_json, replacing, sync_directory
-from core.progress import Progress
-from core.training import train_round
+from core.progress import Progress, Silent
+from core.training import choose_device, train_round
 from scripts.did_it_help import write_comparison
 
 NO_DECISIONS = (0, 0, "")
@@ -54,6 +55,19 @@ class Start:
         fits = all(type(number) is int and 0 <= number < _LARGEST for number in numbers)
         if not fits or self.round_id != round_id or not isinstance(self.decisions_head, str):
             raise ValueError("a start of another form")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every process that trains a round has to know of it."""
+
+    start: Start
+    locks: pa.Table
+    config: TrainConfig
+    seed: int
+    device: str
+    budget: int | None
+    did_it_help: bool
 
 
 @contextmanager
@@ -177,7 +191,7 @@ def run_round(
         When another trainer runs, the cohort changed since the last round, or the unfinished run has other options.
     """
     workspace = store.workspace
-    with only_trainer(workspace):
+    with ranks_of(choose_device(device)) as ranks, only_trainer(workspace):
         tidy(store)
         round_id = workspace.next_round()
         parent = workspace.latest_round()
@@ -187,35 +201,54 @@ def run_round(
             check_cohort_matches(workspace, open_round(workspace, parent))
         cohort = open_cohort(workspace.cohort)
         start, locks = begin(store, round_id)
-
-        def train(folder: Path, decided: pa.Table, read: tuple[int, int, str], flags: int | None) -> Path | None:
-            return train_round(
-                cohort,
-                folder,
-                config,
-                locks=decided,
-                round_id=round_id,
-                parent=start.parent,
-                decisions=read,
-                seed=seed,
-                device=device,
-                budget=flags,
-                cache_dir=workspace.cache,
-                progress=progress,
-                should_stop=should_stop,
-            )
-
-        read = (start.decisions_count, start.decisions_last_id, start.decisions_head)
-        out = train(workspace.run_folder(round_id), locks, read, budget)
+        run = Run(start, locks, config, seed, device, budget, did_it_help)
+        ranks.agree(run)
+        out, without = _trained(run, cohort, workspace, progress, should_stop)
         if out is None:
             return None
-        if did_it_help and locks.num_rows:
-            progress.stage("once more without the decisions")
-            without = train(workspace.twin_folder(round_id), locks.slice(0, 0), NO_DECISIONS, NO_FLAGS)
-            if without is None:
-                return None
+        if without is not None:
             progress.stage("comparing the two")
             write_comparison(out, without, locks, seed=seed)
         progress.stage(f"writing round {round_id}")
         publish(store, round_id, out)
         return round_id
+
+
+def join_round(workspace: Workspace, device: str, should_stop: Callable[[], bool]) -> None:
+    """Train along as one of the processes after the first that `torchrun` started: compute, read and write nothing."""
+    with ranks_of(choose_device(device)) as ranks:
+        run: Run | None = ranks.agree(None)
+        if run is not None:
+            _trained(run, open_cohort(workspace.cohort), workspace, Silent(), should_stop)
+
+
+def _trained(
+    run: Run, cohort: Cohort, workspace: Workspace, progress: Progress, should_stop: Callable[[], bool]
+) -> tuple[Path | None, Path | None]:
+    """Train the round, and its twin without decisions where that is asked for; None where it was stopped."""
+    start = run.start
+
+    def train(folder: Path, decided: pa.Table, read: tuple[int, int, str], flags: int | None) -> Path | None:
+        return train_round(
+            cohort,
+            folder,
+            run.config,
+            locks=decided,
+            round_id=start.round_id,
+            parent=start.parent,
+            decisions=read,
+            seed=run.seed,
+            device=run.device,
+            budget=flags,
+            cache_dir=workspace.cache,
+            progress=progress,
+            should_stop=should_stop,
+        )
+
+    read = (start.decisions_count, start.decisions_last_id, start.decisions_head)
+    out = train(workspace.run_folder(start.round_id), run.locks, read, run.budget)
+    if out is None or not (run.did_it_help and run.locks.num_rows):
+        return out, None
+    progress.stage("once more without the decisions")
+    without = train(workspace.twin_folder(start.round_id), run.locks.slice(0, 0), NO_DECISIONS, NO_FLAGS)
+    return (None, None) if without is None else (out, without)

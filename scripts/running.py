@@ -6,6 +6,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+import typer
+
 from core.errors import ConfigError
 from core.fileio import parsed_json
 from scripts.console import PlainConsole
@@ -97,7 +99,8 @@ def run_training(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         from core.config import make_config
-        from scripts.bridge import run_round
+        from core.distributed import follows
+        from scripts.bridge import join_round, run_round
     except ModuleNotFoundError as error:
         needs_trainer(error)
     from audit_store.database import open_store
@@ -105,6 +108,11 @@ def run_training(
     from scripts.progress import TrainingProgress
 
     config = make_config(preset, size, **settings)
+    if follows():
+        console.quiet = True
+        with StopFlag() as stop:
+            join_round(open_workspace(workspace), device, stop)
+        raise typer.Exit(0)
     store = open_store(open_workspace(workspace))
     with StopFlag() as stop, TrainingProgress() as progress:
         round_id = run_round(

@@ -73,14 +73,13 @@ class Experts(nn.Module):
 
     def forward(
         self, tokens: Float[Tensor, "stays m d"], task: Float[Tensor, "stays d"], present: Bool[Tensor, "stays m"]
-    ) -> tuple[Float[Tensor, "stays m d"], Float[Tensor, ""]]:
-        """Mixed tokens (absent ones unchanged) and CV²(importance) + CV²(load)."""
+    ) -> tuple[Float[Tensor, "stays m d"], Float[Tensor, " experts"], Float[Tensor, " experts"]]:
+        """Mixed tokens (absent ones unchanged), and each expert's importance and load, summed over the tokens."""
         gates, load = self.gates(tokens, task, present)
         inner = functional.relu(torch.einsum("bmd,edh->bmeh", tokens, self.weight_in) + self.bias_in)
         outer = torch.einsum("bmeh,ehd->bmed", inner, self.weight_out) + self.bias_out
         mixed = (gates.unsqueeze(-1) * outer).sum(2)
-        balance = squared_variation(gates.sum((0, 1))) + squared_variation(load)
-        return torch.where(present.unsqueeze(-1), mixed, tokens), balance
+        return torch.where(present.unsqueeze(-1), mixed, tokens), gates.sum((0, 1)), load
 
 
 class Readout(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from core.config import ModelConfig
 from core.hints import Bool, Float, Int
 from core.models.encoders import NoteEncoder, SeriesEncoder, masked_mean
-from core.models.experts import Experts, Readout
+from core.models.experts import Experts, Readout, squared_variation
 from core.models.fusion import Fusion
 
 
@@ -55,8 +55,10 @@ class Output:
         [stays, d], what the contrastive loss compares; 0 where absent.
     has_series, has_note
         bool [stays].
-    ortho, balance
-        Decorrelation loss of the modality tokens, and CV²(importance) + CV²(load) of the experts.
+    apart
+        [stays], squared covariances between a stay's modality tokens; `ortho` is their mean.
+    importance, load
+        [experts], sums over the stays of the gates and of the expected tokens; `balance` is CV² of both.
     features
         [stays, w], what the last layer reads.
     """
@@ -68,9 +70,20 @@ class Output:
     h_note: Float[Tensor, "stays d"]
     has_series: Bool[Tensor, " stays"]
     has_note: Bool[Tensor, " stays"]
-    ortho: Float[Tensor, ""]
-    balance: Float[Tensor, ""]
+    apart: Float[Tensor, " stays"]
+    importance: Float[Tensor, " experts"]
+    load: Float[Tensor, " experts"]
     features: Float[Tensor, "stays w"]
+
+    @property
+    def ortho(self) -> Float[Tensor, ""]:
+        """Decorrelation loss of the modality tokens (methods.md B.4)."""
+        return self.apart.mean()
+
+    @property
+    def balance(self) -> Float[Tensor, ""]:
+        """CV²(importance) + CV²(load) of the experts."""
+        return squared_variation(self.importance) + squared_variation(self.load)
 
 
 def plain_output(
@@ -88,23 +101,25 @@ def plain_output(
     has_series, has_note
         Which modalities each stay has.
     """
-    nothing = logits.new_zeros(())
     silent = torch.full_like(logits.detach(), float("nan"))
     none = features.new_zeros(features.shape)
-    return Output(logits, silent, silent, none, none, has_series, has_note, nothing, nothing, features)
+    idle = logits.new_zeros(2)
+    return Output(
+        logits, silent, silent, none, none, has_series, has_note, logits.new_zeros(len(logits)), idle, idle, features
+    )
 
 
-def decorrelation(tokens: Float[Tensor, "stays m d"], present: Bool[Tensor, "stays m"]) -> Float[Tensor, ""]:
-    """L_ortho: squared covariances between a stay's different modality tokens.
+def decorrelation(tokens: Float[Tensor, "stays m d"], present: Bool[Tensor, "stays m"]) -> Float[Tensor, " stays"]:
+    """Squared covariances between a stay's different modality tokens; L_ortho is their mean over a batch.
 
-    Cov = M̄M̄ᵀ/(d-1) with M̄ centred over features; Σ_b Σ_{j≠k} Cov²_jk / (B·(K-1)²). Absent tokens count as zero;
-    pass all true to include them, as FlexCare does.
+    Cov = M̄M̄ᵀ/(d-1) with M̄ centred over features; Σ_{j≠k} Cov²_jk / (K-1)². Absent tokens count as zero; pass all
+    true to include them, as FlexCare does.
     """
-    stays, count, width = tokens.shape
+    count, width = tokens.shape[1:]
     centred = (tokens - tokens.mean(-1, keepdim=True)) * present.unsqueeze(-1)
     covariance = centred @ centred.transpose(1, 2) / (width - 1)
     apart = 1.0 - torch.eye(count, device=tokens.device)
-    return (covariance**2 * apart).sum() / (stays * (count - 1) ** 2)
+    return (covariance**2 * apart).sum((1, 2)) / (count - 1) ** 2
 
 
 class MiraclModel(nn.Module):
@@ -157,7 +172,7 @@ class MiraclModel(nn.Module):
             task, tokens = fused[:, 0].float(), fused[:, 1:].float()
             h_series, h_note = h_series.float(), h_note.float()
             present = torch.stack((has_series & has_note, has_series, has_note), dim=1)
-            mixed, balance = self.experts(tokens, task, present)
+            mixed, importance, load = self.experts(tokens, task, present)
             counted = present if self.config.ortho_absent == "exclude" else torch.ones_like(present)
             logits, features = self.readout(mixed, task, present)
             return Output(
@@ -168,7 +183,8 @@ class MiraclModel(nn.Module):
                 h_note=self.contrast_head(h_note),
                 has_series=has_series,
                 has_note=has_note,
-                ortho=decorrelation(tokens, counted),
-                balance=balance,
+                apart=decorrelation(tokens, counted),
+                importance=importance,
+                load=load,
                 features=features,
             )
