@@ -331,18 +331,6 @@ def test_thirty_failures_from_one_address_make_it_wait_whoever_it_tries(
     assert "192.0.2.7" not in str(trail(site.store, limit=500)["payload"].tolist())
 
 
-def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_the_longest_wait(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for _ in range(6):
-        with pytest.raises(AccessError):
-            authenticate(site.store, "ann", "wrong horse")
-    earlier = utc_now() - timedelta(days=400)
-    monkeypatch.setattr(people, "utc_now", lambda: earlier)
-    with pytest.raises(AccessError, match=r"wait \d{1,3} s"):
-        authenticate(site.store, "ann", PASSWORD)
-
-
 def test_the_passwords_that_anyone_tries_first_are_refused(site: Site) -> None:
     for password in ("password", "Welcome1", "newcomer", "newcomer123", "aaaaaaaa", "x" * 1001, "xyzshort"[:5]):
         with pytest.raises(AccessError) as caught:
