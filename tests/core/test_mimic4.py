@@ -40,6 +40,11 @@ def test_adults_with_one_stay_and_no_transfer_are_kept_with_their_age_at_admissi
     assert built.stays.ethnicity.tolist() == ["WHITE", "WHITE"]
 
 
+def test_columns_that_a_later_release_adds_change_nothing(tmp_path: Path, built: Built) -> None:
+    content = {name: [{"added": "x", **row, "more": 1} for row in rows] for name, rows in mimic4().items()}
+    assert build(tmp_path, content).manifest["tables"] == built.manifest["tables"]
+
+
 def test_a_code_counts_in_its_own_system_alone(built: Built) -> None:
     positive = built.labels[built.labels.observed == 1]
     assert list(zip(positive.stay_id, positive.label, positive.code, strict=True)) == [

@@ -158,6 +158,17 @@ def test_a_column_of_values_in_another_unit_is_refused_and_a_lenient_reader_leav
     assert sum(manifest["set_aside"].values()) == 31
 
 
+def test_a_stray_item_out_of_range_or_in_another_unit_is_left_out_and_counted_not_refused(tmp_path: Path) -> None:
+    content = mimic3()
+    content["CHARTEVENTS"] += [chart3(3839, n / 10, 4.5) for n in range(30)]
+    content["CHARTEVENTS"] += [chart3(780, n / 10, 7.4) for n in range(40)]
+    content["LABEVENTS"] += [lab3(50912, 1 + n / 60, 1.0, "mg/dL") for n in range(200)]
+    content["LABEVENTS"] += [lab3(50912, 40, 88, "umol/L")]
+    manifest = build_mimic3(write_folder(tmp_path / "source", content), tmp_path / "cohort")
+    assert manifest["removed_values"]["ph"] == 30
+    assert manifest["strange_units"] == {"creatinine": 1}
+
+
 def test_every_file_is_looked_at_before_the_first_long_one_is_read(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "source", mimic3())
     (folder / "PRESCRIPTIONS.csv").write_text("")

@@ -20,9 +20,9 @@ from core.errors import SourceError
 STATIC_CHANNELS = ("height", "weight")
 """Channels that alone do not make a time series."""
 STRANGE_UNIT_SHARE = 0.01
-"""More of an item's results than this in a unit that is not known: the table is not what was published."""
+"""More of a channel's results than this in a unit that is not known: the table is not what was published."""
 OUTSIDE_SHARE = 0.5
-"""More of an item's values than this outside the plausible range: another unit."""
+"""More of a channel's values than this outside the plausible range: another unit."""
 _CHECKED_ROWS = 20
 _SUMMED = "urine_output"
 TABLES = ("chartevents", "labevents", "outputevents")
@@ -49,7 +49,7 @@ def load_series(raw: MimicTables, release: str) -> dict[str, Any]:
     ------
     SourceError
         When chartevents or labevents has no known item or lacks a column, a time or key is no such, or most values of
-        an item are in another unit.
+        a channel are in another unit.
     """
     items = items_of(release)
     seen = {table: told_items(table) for table in TABLES}
@@ -181,28 +181,31 @@ def _refuse_malformed(raw: MimicTables, table: str, known: str, bad: str, source
 
 
 def _judge(raw: MimicTables, items: tuple[Item, ...]) -> None:
-    """Refuse items most of whose values are in another unit; a lenient reader sets the items aside."""
+    """Refuse a table's channel most of whose values are in another unit; a lenient reader sets them aside.
+
+    A stray item or a few stray results are no reason to refuse: they are left out and counted.
+    """
     found = raw.sql.execute(
-        f"""SELECT item, count(*) AS n, count(*) FILTER (status = {_STRANGE}) AS strange,
-            count(*) FILTER (status = {_OUTSIDE}) AS outside
-        FROM measured WHERE status <> {_SKIPPED} GROUP BY item
+        f"""SELECT source, channel, count(*) AS n, count(*) FILTER (status = {_STRANGE}) AS strange,
+            count(*) FILTER (status = {_OUTSIDE}) AS outside, mode(item) FILTER (status = {_STRANGE}) AS strange_item,
+            mode(item) FILTER (status = {_OUTSIDE}) AS outside_item
+        FROM measured WHERE status <> {_SKIPPED} GROUP BY source, channel
         HAVING strange > {STRANGE_UNIT_SHARE} * n OR (n >= {_CHECKED_ROWS} AND outside > {OUTSIDE_SHARE} * n)
-        ORDER BY item"""
+        ORDER BY source, channel"""
     ).fetchall()
     by_id = {item.id: item for item in items}
-    for number, rows, strange, outside in found:
-        item = by_id[int(number)]
-        channel = CHANNELS[channel_number(item.channel)]
-        where = f"{raw.file(item.table)}, itemid {item.id}: {channel.title}"
-        if strange > STRANGE_UNIT_SHARE * rows:
+    for source, place, rows, strange, outside, strange_item, outside_item in found:
+        channel, turned = CHANNELS[int(place)], strange > STRANGE_UNIT_SHARE * rows
+        item = by_id[int(strange_item if turned else outside_item)]
+        where = f"{raw.file(source)}, itemid {item.id}: {channel.title}"
+        if turned:
             expected, came = f"{where} in {' or '.join(item.units)}", f"another unit in {strange} of {rows} rows"
             dropped, gone = f"status = {_STRANGE}", int(strange)
         else:
-            span = f"between {item.low:g} and {item.high:g}"
-            expected = f"{where} in {channel.unit or 'its unit'} {span}"
+            expected = f"{where} in {channel.unit or 'its unit'} between {item.low:g} and {item.high:g}"
             came, dropped, gone = f"{outside} of {rows} values outside, so another unit", "true", int(rows)
         raw.refuse(expected, came, "convert those rows", rows=gone)
-        raw.sql.execute(f"DELETE FROM read_{item.table} WHERE item = {item.id} AND {dropped}")
+        raw.sql.execute(f"DELETE FROM read_{source} WHERE channel = {int(place)} AND {dropped}")
 
 
 def _by_channel(raw: MimicTables, condition: str) -> dict[str, int]:
