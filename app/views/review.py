@@ -22,6 +22,10 @@ from audit_store.queue import Item, find_item
 from audit_store.rounds import Pair
 from audit_store.terms import marks_from
 
+WORDS_FIRST = 0.03
+"""Seconds from the words to the charts: a browser draws at once what comes at once, and two charts take it longer than
+all the words. The access is noted meanwhile."""
+
 
 def _question(group: Group | None, guidelines: list[Guideline]) -> str:
     if group is not None and len(guidelines) > 1:
@@ -41,12 +45,18 @@ def _place(desk: Desk, header: Header) -> str:
     return f'{way}<span class="where">{place} · stay {escape(header.text)}</span>'
 
 
-def _head(desk: Desk, header: Header, group: Group | None, guidelines: list[Guideline]) -> None:
-    with st.container(horizontal=True, key="head", vertical_alignment="center", gap="small"):
-        st.html(
-            f'<div class="head"><p class="place">{_place(desk, header)}</p>'
-            f'<h1 class="question">{_question(group, guidelines)}</h1></div>'
-        )
+def _head(desk: Desk, header: Header, group: Group | None, guidelines: list[Guideline]) -> DeltaGenerator:
+    head = st.container(horizontal=True, key="head", vertical_alignment="center", gap="small")
+    head.html(
+        f'<div class="head"><p class="place">{_place(desk, header)}</p>'
+        f'<h1 class="question">{_question(group, guidelines)}</h1></div>'
+    )
+    return head
+
+
+def _tools(head: DeltaGenerator, desk: Desk, guidelines: list[Guideline]) -> None:
+    """What opens from the head: the guideline, and settings."""
+    with head:
         with st.popover("Guideline", icon=":material/menu_book:", key="guideline"):
             st.html("".join(panes.guideline_html(guideline) for guideline in guidelines))
         with st.popover("Settings", icon=":material/tune:", key="settings"):
@@ -150,10 +160,7 @@ def _draw() -> None:
     try:
         _pair(context, desk, item)
     finally:
-        # also when a key interrupts the drawing: what may have been on the screen is on the log
-        _log_once(context, item, "chart")
-        if desk.whole_notes:
-            _log_once(context, item, "note")
+        _note(context, desk, item)  # also when a key interrupts the drawing: what may have been seen is on the log
     desk.shown(desk.sheets[item.token].token, time.monotonic())
     _read_ahead(context, desk)
 
@@ -169,7 +176,7 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
     pairs = [context.round_file.pair(item.stay_id, key) for key in item.label_keys] if told else []
     evidence = {pair.label_key: context.round_file.evidence(item.stay_id, pair.label_key) for pair in pairs}
     marks = tuple(mark for rows in evidence.values() for mark in marks_from(rows))
-    _head(desk, made.header, made.group, made.guidelines)
+    head = _head(desk, made.header, made.group, made.guidelines)
     # The frames first, then the words, and the charts at last: the text is there while they are drawn.
     left, right = st.columns([5, 8], gap="small")
     anchor = desk.anchor()
@@ -181,6 +188,10 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
     with notes_pane:
         panes.notes_pane(context, item, made.visits, marks, desk.whole_notes, bool(pairs), anchor=anchor, made=made)
     _foot(desk, sheet, item, made, pairs)
+    words_out = time.monotonic()
+    _note(context, desk, item)
+    time.sleep(max(0.0, words_out + WORDS_FIRST - time.monotonic()))
+    _tools(head, desk, made.guidelines)
     with series_pane:
         panes.series_pane(
             context.chart,
@@ -259,6 +270,13 @@ def _foot(desk: Desk, sheet: Sheet, item: Item, made: Prepared, pairs: list[Pair
             on_certainty=acts.certainty,
             on_details=acts.details,
         )
+
+
+def _note(context: session.Context, desk: Desk, item: Item) -> None:
+    """Put on the log, once a sitting, that this person opened the chart, and the whole notes where they did."""
+    _log_once(context, item, "chart")
+    if desk.whole_notes:
+        _log_once(context, item, "note")
 
 
 def _log_once(context: session.Context, item: Item, what: str) -> None:
