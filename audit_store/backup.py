@@ -123,6 +123,8 @@ def _copy_decisions(store: Store, file: Path) -> Head:
             copy.execute(f"DELETE FROM {table}")
         copy.execute("VACUUM")
         count, digest = copy.execute("SELECT events, hash FROM head").fetchone()
+    except sqlite3.Error as error:
+        raise WorkspaceError("a place to write a backup", str(error)[:80], "free space, and try again") from None
     finally:
         copy.close()
     sync_file(file)

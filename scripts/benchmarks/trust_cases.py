@@ -6,11 +6,14 @@ the `miracl` command, so that errors become what a user would see.
 
 import random
 import string
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copytree
 from typing import Any
+
+import pyarrow as pa
 
 from audit_store.fileio import file_digest
 from scripts.benchmarks import trust_mutations as spoil
@@ -74,7 +77,7 @@ def _source(rng: Rng, base: Base, place: Path) -> Case:
         change = spoil.spoil_parquet if path.suffix == ".parquet" else spoil.spoil_csv
         try:
             told.append(f"{path.name}: {change(rng, path)}")
-        except (ValueError, IndexError, OSError):
+        except (ValueError, IndexError, OSError, EOFError, zlib.error, pa.ArrowException):  # it was spoilt before
             told.append(f"{path.name}: {spoil.spoil_bytes(rng, path)}")
     words = ("build-cohort", "eicu", str(raw), "--workspace", str(place / "ws"))
     return Case("eICU source", "; ".join(told), place, words)

@@ -14,7 +14,7 @@ from scripts.benchmarks.trust_disk import ACTS, VIEWS, fill_up, small_disk, with
 from scripts.benchmarks.trust_frame import Size
 from scripts.benchmarks.trust_inputs import judge, run_case, standing, summary, try_case
 
-CASES = 60
+CASES = 40
 SIZE = Size("quick", kills=0, tamperings=0, inputs=CASES, reviewers=0, decisions=0)
 ACT = {act.name: act for act in (*ACTS, *VIEWS)}
 
