@@ -50,7 +50,7 @@ def _duplicate(table: str) -> Change:
     return change
 
 
-@pytest.mark.parametrize("table", REQUIRED)
+@pytest.mark.parametrize("table", [*REQUIRED, "D_ITEMS"])
 def test_a_missing_table_is_named(tmp_path: Path, table: str) -> None:
     content = mimic3()
     content.pop(table)

@@ -16,12 +16,19 @@ from core.cohort.sources.mimic_told import Told, told, vocabulary
 
 _HOUR = "epoch(TRY_CAST(e.{0} AS TIMESTAMP) - s.intime) / 3600.0"
 _NOON = "epoch(TRY_CAST(e.{0} AS TIMESTAMP)::DATE + INTERVAL 12 HOUR - s.intime) / 3600.0"
+_NAMED = ("inputevents", "inputevents_mv", "inputevents_cv", "procedureevents", "procedureevents_mv")
 _BOUND = "(?i)^(<|>|less than|greater than)"
 _BY_DAY = "dated by day"
 
 
 def load_evidence(raw: MimicTables, release: str) -> None:
-    """Build table `evidence` from whatever the folder has; the series must be loaded."""
+    """Build table `evidence` from whatever the folder has; the series must be loaded.
+
+    Raises
+    ------
+    SourceError
+        When a table lacks a column or is damaged, or drugs and procedures have no `d_items` to name them.
+    """
     raw.sql.execute(
         "CREATE OR REPLACE TABLE evidence (stay_id BIGINT, hour DOUBLE, kind VARCHAR, name VARCHAR, value DOUBLE, "
         "unit VARCHAR, text VARCHAR, source VARCHAR)"
@@ -66,6 +73,8 @@ def _of_stay(source: str, key: str) -> str:
 
 def _labels(raw: MimicTables) -> None:
     """Table `named`: what items are called, and their category, from `d_items` where it is there."""
+    if any(raw.has(table) for table in _NAMED):
+        raw.require("d_items", "the names of drugs and procedures")
     if raw.has("d_items"):
         source = raw.rows("d_items", ["itemid", "label"], ["category"])
         raw.create(
