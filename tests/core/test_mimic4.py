@@ -137,6 +137,16 @@ def test_a_folder_of_notes_without_notes_and_an_unknown_choice_are_refused(tmp_p
         ("PMH: gout\n", "pmh", ("Past medical history: gout", 0, 26)),
         ("Social History:\nsmokes\n", "pmh", ("Social history: smokes", None, None)),
         ("Social History:\nsmokes\n", "all", ("Social history: smokes", 0, 22)),
+        (
+            "Past Medical History:\nPSH: ___\nOncologic History:\nlymphoma\nAllergies:\nnone\n",
+            "pmh",
+            ("Past medical history: lymphoma", 0, 30),
+        ),
+        (
+            "PAST MEDICAL HISTORY:  gout, \n  obesity\nSOCIAL HISTORY: ___",
+            "pmh",
+            ("Past medical history: gout,\nobesity", 0, 34),
+        ),
         ("PMH: gout\n", "first48h", ("Past medical history: gout", None, None)),
         (
             "Past Medical History:\nCKD\nMade worse; creatinine at discharge 3\n",

@@ -20,6 +20,14 @@ ADMISSION_SECTIONS: dict[str, tuple[str, ...]] = {
         "pmh/psh",
         "past surgical history",
         "psh",
+        "surgical history",
+        "gynecologic history",
+        "obstetric history",
+        "oncologic history",
+        "past oncologic history",
+        "cardiac history",
+        "psychiatric history",
+        "past psychiatric history",
     ),
     "social history": ("social history",),
     "family history": ("family history",),
@@ -110,7 +118,7 @@ _DISCHARGE = re.compile(
     r"(?i)\b(on|at|upon|prior to) discharge\b|\bdischarge(d)? (exam|physical|diagnos|medic|labs|home)"
 )
 _BLANKS = re.compile(r"[ \t]+")
-_GAPS = re.compile(r"\n\s*\n+")
+_GAPS = re.compile(r"\s*\n\s*")
 
 
 def sections(text: str) -> dict[str, str]:
