@@ -145,7 +145,7 @@ def test_a_folder_of_notes_without_notes_and_an_unknown_choice_are_refused(tmp_p
         (
             "PAST MEDICAL HISTORY:  gout, \n  obesity\nSOCIAL HISTORY: ___",
             "pmh",
-            ("Past medical history: gout,\nobesity", 0, 34),
+            ("Past medical history: gout,\nobesity", 0, 35),
         ),
         ("PMH: gout\n", "first48h", ("Past medical history: gout", None, None)),
         (
