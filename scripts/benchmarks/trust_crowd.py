@@ -5,6 +5,7 @@ behind the app's keys, on one store. The first fifth of each one's answers comes
 the rest at a steady pace, which is what the times are told of.
 """
 
+import math
 import random
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -32,7 +33,7 @@ EMBEDDED_SHARE = 0.4
 """Of reviewers, and of the decisions of each, in one embedded server: 8 × 200 beside 20 × 500."""
 HURRY_SHARE = 0.2
 PACE_SECONDS = 1.0
-FLAGS_A_STAY = 12
+FLAGS_A_STAY = 14
 WARM_UP = 3
 """First answers of each reader that are not timed: connections are made and caches fill."""
 
@@ -101,7 +102,8 @@ def _one(crowd: Crowd, where: str, limit: float, seed: int, say: Say) -> list[Li
 def invite(crowd: Crowd, seed: int) -> None:
     """Make the workspace: enough flags for all, and their accounts."""
     settle(crowd.place)
-    stays = max(60, crowd.reviewers * crowd.decisions // FLAGS_A_STAY)
+    batches = 1 + math.ceil(crowd.decisions / FLAGS_ONLY.batch_size)  # each reader holds one that is not read out
+    stays = max(60, crowd.reviewers * batches * FLAGS_ONLY.batch_size // FLAGS_A_STAY)
     store = open_store(make_cohort(crowd.place.folder, stays, seed))
     try:
         furnish(store, crowd.reviewers, FLAGS_ONLY, seed)
@@ -173,7 +175,8 @@ def told(crowd: Crowd, done: Done, store: Store, where: str, limit: float) -> li
 
 def milliseconds(sittings: Sequence[Sitting]) -> list[float]:
     """Times of `record` after each reader's first few, ms."""
-    return [1000 * seconds for sitting in sittings for seconds in sitting.seconds[WARM_UP:]] or [0.0]
+    timed = (sitting.seconds[WARM_UP:] or sitting.seconds for sitting in sittings)
+    return [1000 * seconds for each in timed for seconds in each] or [math.nan]
 
 
 def lost_or_twice(crowd: Crowd, done: Done, store: Store) -> str | None:
