@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.cohort.schema import EVIDENCE_KINDS
+from core.cohort.sources import mimic_series
 from core.cohort.sources.mimic3 import build_mimic3
 from core.cohort.store import is_test_patient, open_cohort
 from core.errors import SourceError
@@ -206,6 +207,21 @@ def test_the_same_folder_gives_the_same_bytes_and_opens_for_training(tmp_path: P
     assert again.manifest["tables"] == built.manifest["tables"]
     cohort = open_cohort(built.folder)
     assert cohort.stays.num_rows == 3
+
+
+def test_values_are_gathered_some_stays_at_a_time_without_a_difference(
+    tmp_path: Path, built: Built, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mimic_series, "_GATHERED_ROWS", 7)
+    assert build(tmp_path).manifest["tables"] == built.manifest["tables"]
+
+
+def test_blanks_around_cells_change_nothing(tmp_path: Path, built: Built) -> None:
+    padded = {
+        name: [{k: f" {v} " if v != "" else " " for k, v in row.items()} for row in rows]
+        for name, rows in mimic3().items()
+    }
+    assert build(tmp_path, padded).manifest["tables"] == built.manifest["tables"]
 
 
 @pytest.mark.data

@@ -79,7 +79,7 @@ def _labels(raw: MimicTables) -> None:
         source = raw.rows("d_items", ["itemid", "label"], ["category"])
         raw.create(
             "named",
-            f"SELECT TRY_CAST(itemid AS INTEGER) AS item, any_value(label) AS label, any_value(category) AS category "
+            f"SELECT TRY_CAST(itemid AS INTEGER) AS item, min(label) AS label, min(category) AS category "
             f"FROM ({source}) GROUP BY 1",
             "d_items",
         )
@@ -246,7 +246,7 @@ def _coded_procedures(raw: MimicTables, code: str, version: str | None) -> None:
         return
     keys = [code] + ([version] if version else [])
     titles = raw.rows("d_icd_procedures", [*keys, "long_title"])
-    raw.create("title", f"SELECT {', '.join(keys)}, any_value(long_title) AS long_title FROM ({titles}) GROUP BY ALL",
+    raw.create("title", f"SELECT {', '.join(keys)}, min(long_title) AS long_title FROM ({titles}) GROUP BY ALL",
                "d_icd_procedures")  # fmt: skip
     source = raw.rows("procedures_icd", ["hadm_id", *keys], ["chartdate"])
     _insert(

@@ -24,6 +24,7 @@ STRANGE_UNIT_SHARE = 0.01
 OUTSIDE_SHARE = 0.5
 """More of a channel's values than this outside the plausible range: another unit."""
 _CHECKED_ROWS = 20
+_GATHERED_ROWS = 10_000_000
 _SUMMED = "urine_output"
 TABLES = ("chartevents", "labevents", "outputevents")
 """Tables of events, each read once."""
@@ -70,13 +71,23 @@ def load_series(raw: MimicTables, release: str) -> dict[str, Any]:
         "GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     left_out = {f"{CHANNELS[int(place)].name} of {why}": int(count) for place, why, count in skipped}
-    raw.sql.execute(
-        f"""CREATE OR REPLACE TABLE observation AS
-        SELECT stay_id, hour, channel,
-            (CASE WHEN channel = {channel_number(_SUMMED)} THEN sum(value) ELSE max(value) END)::FLOAT AS value
-        FROM measured WHERE status = {_GOOD} GROUP BY stay_id, hour, channel"""
-    )
+    _gather(raw)
     return {**counts, "strange_units": strange, "converted_values": turned, "left_out": left_out}
+
+
+def _gather(raw: MimicTables) -> None:
+    """Build table `observation`, one value a moment, some stays at a time: grouping takes memory by the row."""
+    raw.sql.execute(
+        "CREATE OR REPLACE TABLE observation (stay_id BIGINT, hour FLOAT, channel UTINYINT, value FLOAT)",
+    )
+    parts = 1 + raw.count("SELECT count(*) FROM measured") // _GATHERED_ROWS
+    for part in range(parts):
+        raw.sql.execute(
+            f"""INSERT INTO observation
+            SELECT stay_id, hour, channel,
+                CASE WHEN channel = {channel_number(_SUMMED)} THEN sum(value) ELSE max(value) END
+            FROM measured WHERE status = {_GOOD} AND stay_id % {parts} = {part} GROUP BY stay_id, hour, channel"""
+        )
 
 
 def _items_table(raw: MimicTables, items: tuple[Item, ...], told: list[int]) -> None:
@@ -167,6 +178,7 @@ def _refuse_malformed(raw: MimicTables, table: str, known: str, bad: str, source
     wrong = raw.count(f"SELECT count(*) FROM read_{table} WHERE status = {_MALFORMED}")
     if not wrong:
         return
+    raw.sql.execute("SET preserve_insertion_order = true")
     first = raw.count(
         f"SELECT min(line) FROM (SELECT row_number() OVER () + 1 AS line, e.* FROM ({source}) e) e "
         f"WHERE e.itemid IN ({known}) AND ({bad})"

@@ -196,8 +196,13 @@ class MimicTables:
             f"null_padding = false{lenient})"
         )
 
-    def create(self, name: str, query: str, table: str) -> int:
+    def create(self, name: str, query: str, table: str, *, ordered: bool = False) -> int:
         """Create a table from a query over `rows(table)`; return its number of rows.
+
+        Parameters
+        ----------
+        ordered
+            Keep the file's order, which takes more memory.
 
         Raises
         ------
@@ -205,6 +210,7 @@ class MimicTables:
             On a file that is cut short or damaged, with the line where it can be told.
         """
         try:
+            self.sql.execute(f"SET preserve_insertion_order = {'true' if ordered else 'false'}")
             self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
         except duckdb.OutOfMemoryException:
             raise SourceError(
@@ -273,7 +279,7 @@ class MimicTables:
         checks |= {c: f"{c} IS NOT NULL AND TRY_CAST({c} AS TIMESTAMP) IS NULL" for c in times}
         flags = [f"({check}) AS bad_{column}" for column, check in checks.items()]
         query = f"SELECT row_number() OVER () + 1 AS line, {', '.join([*casts, *flags])} FROM ({source})"
-        count = self.create(table, query, table)
+        count = self.create(table, query, table, ordered=True)
         if not count:
             raise SourceError(f"{self.file(table)} with rows", "a header and nothing else", AGAIN)
         for column in checks:
