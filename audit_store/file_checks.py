@@ -17,7 +17,7 @@ from audit_store.chain import check_ledger, verify_head
 from audit_store.database import GENESIS, Store
 from audit_store.errors import ChainError, StoreError
 from audit_store.export_manifest import read_manifest
-from audit_store.fileio import file_digest
+from audit_store.fileio import file_digest, parsed_json
 from audit_store.head_check import check_head_file
 from audit_store.ledger import Event, events_of
 from audit_store.projections import Finding
@@ -56,7 +56,7 @@ def _round(path: Path, beside: Path, event: Event) -> Iterator[Finding]:
         yield Finding(path.name, "-", "was changed: it is not the file that the ledger names")
     try:
         told = beside.read_bytes()
-        said = dict(json.loads(told))
+        said = dict(parsed_json(told))
         wanted = {
             "round_id": int(event.data["round_id"]),
             "blake2b": event.data["blake2b"],

@@ -97,7 +97,7 @@ def file_digest(path: Path, algorithm: str = "blake2b-256") -> str:
     return digest.hexdigest()
 
 
-def parsed_json(text: str) -> Any:
+def parsed_json(text: str | bytes) -> Any:
     """Read JSON; whatever is wrong with it, nesting too deep for any reader among that, is a ValueError."""
     try:
         return json.loads(text)

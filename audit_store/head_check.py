@@ -6,7 +6,7 @@ from pathlib import Path
 
 from audit_store.chain import verify_head
 from audit_store.database import Store
-from audit_store.fileio import locked
+from audit_store.fileio import locked, parsed_json
 from audit_store.head_file import LENGTH
 from audit_store.ledger import head
 from audit_store.projections import Finding
@@ -45,7 +45,7 @@ def _kept(path: Path) -> tuple[int, str] | None:
     except OSError:  # none is there, or the folder can only be read and has no writers
         body = path.read_text(encoding="ascii") if path.is_file() else ""
     try:
-        said = json.loads(body)
+        said = parsed_json(body)
         count, digest = int(said["count"]), str(said["hash"])
     except (ValueError, KeyError, TypeError):
         return None

@@ -9,7 +9,7 @@ import json
 import os
 from pathlib import Path
 
-from audit_store.fileio import FILE_MODE, locked, replacing
+from audit_store.fileio import FILE_MODE, locked, parsed_json, replacing
 
 LENGTH = 128  # bytes: one block of a disk, in which there is never half of an old and half of a new one
 
@@ -54,7 +54,7 @@ def _lock_of(path: Path) -> Path:
 
 def _parsed(path: Path) -> tuple[int, str] | None:
     try:
-        body = json.loads(path.read_text(encoding="ascii"))
+        body = parsed_json(path.read_text(encoding="ascii"))
         return int(body["count"]), str(body["hash"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

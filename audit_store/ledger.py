@@ -5,7 +5,6 @@ row that was changed, removed or swapped; a cut tail shows against the head that
 the manifests of exports.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +15,7 @@ from sqlalchemy import Connection, Table, bindparam, select
 
 from audit_store import tables
 from audit_store.database import GENESIS, Store, utc_now
-from audit_store.fileio import blake, canonical_json
+from audit_store.fileio import blake, canonical_json, parsed_json
 
 WALK_STEP = 5_000
 # Statements of every act are made once: to build one takes longer than to run it.
@@ -129,7 +128,7 @@ def parsed(row: Any) -> Event | None:
 def parsed_text(payload: str, prev_hash: str, digest: str) -> Event | None:
     """Read an event from its canonical JSON and hashes; None where the JSON is not an event."""
     try:
-        body = json.loads(payload)
+        body = parsed_json(payload)
         return Event(
             int(body["seq"]),
             datetime.fromisoformat(body["at"]),

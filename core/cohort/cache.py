@@ -69,7 +69,8 @@ def cached(
             os.chmod(path, 0o600)
             digests[key_name] = file_digest(path)
         index = aside / "index.json"
-        index.write_text(json.dumps({"key": text, "arrays": digests, "fields": fields}), encoding="utf-8")
+        body = {"key": text, "arrays": digests, "fields": fields}
+        index.write_text(json.dumps({**body, "digest": _digest(body)}), encoding="utf-8")
         os.chmod(index, 0o600)
         for path in aside.iterdir():
             with path.open("rb+") as written:
@@ -84,10 +85,15 @@ def cached(
     return _read_entry(entry, text) or (arrays, fields)
 
 
+def _digest(body: dict[str, Any]) -> str:
+    """BLAKE2b-128 of an index, in hex: what was changed in it is built again."""
+    return hashlib.blake2b(json.dumps(body, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
 def _read_entry(entry: Path, key: str) -> tuple[Arrays, dict[str, Any]] | None:
     try:
         index = parsed_json((entry / "index.json").read_text(encoding="utf-8"))
-        if index["key"] != key:
+        if index["key"] != key or index.pop("digest") != _digest(index):
             return None
         arrays: Arrays = {}
         for name, digest in index["arrays"].items():

@@ -16,7 +16,9 @@ from audit_store.database import open_store
 from audit_store.errors import RoundError, StoreError, WorkspaceError
 from audit_store.people import disable_person, operator, resume_session
 from audit_store.rounds import open_round, publish_round
+from audit_store.verify import hold_or_refuse
 from audit_store.workspace import create_workspace, open_workspace
+from core.cohort.cache import cached
 from core.cohort.store import read_manifest
 from core.config import make_config
 from core.errors import CohortError, ConfigError, RunError
@@ -67,7 +69,9 @@ def test_a_manifest_of_another_form_names_its_field(tmp_path: Path, field: str, 
         workspace.manifest()
 
 
-@pytest.mark.parametrize("reader", ["workspace", "manifest", "trainer's manifest", "digest", "round.json", "start"])
+@pytest.mark.parametrize(
+    "reader", ["workspace", "manifest", "trainer's manifest", "digest", "round.json", "start", "head"]
+)
 def test_json_nested_too_deep_is_refused_like_any_other_that_is_none(tmp_path: Path, reader: str) -> None:
     workspace = create_workspace(tmp_path / "ws")
     workspace.cohort.mkdir()
@@ -82,12 +86,29 @@ def test_json_nested_too_deep_is_refused_like_any_other_that_is_none(tmp_path: P
         "digest": (workspace.round_digest_path(1), lambda: open_round(workspace, 1)),
         "round.json": (tmp_path / "r.json", lambda: publish_round(store, 3, tmp_path / "r.json", {}, operator())),
         "start": (run / "start.json", lambda: begin(store, 2)),
+        "head": (workspace.head_file, lambda: hold_or_refuse(store)),
     }
     path, act = read[reader]
     path.write_text(DEEP, encoding="utf-8")
     with pytest.raises((StoreError, CohortError, RunError)):
         act()
     store.close()
+
+
+def test_a_cached_entry_whose_fields_were_changed_is_built_again(tmp_path: Path) -> None:
+    built: list[int] = []
+
+    def build() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        built.append(1)
+        return {"vectors": np.ones(2)}, {"vocabulary": ["a"]}
+
+    for _ in range(2):
+        assert cached(tmp_path, "notes", {"of": 1}, build)[1] == {"vocabulary": ["a"]}
+    assert len(built) == 1
+    index = next(tmp_path.glob("notes-*/index.json"))
+    index.write_text(json.dumps({**json.loads(index.read_text(encoding="utf-8")), "fields": {}}), encoding="utf-8")
+    assert cached(tmp_path, "notes", {"of": 1}, build)[1] == {"vocabulary": ["a"]}
+    assert len(built) == 2
 
 
 def chart_cohort(folder: Path, change: Callable[[str, pa.Table], pa.Table]) -> Path:
