@@ -72,12 +72,16 @@ def train_arguments(workspace: Workspace, *, did_it_help: bool = False) -> tuple
     more = ("--did-it-help",) if did_it_help else ()
     if held is None:
         return more
-    config = held.get("config") or {}
+    config = _object(held.get("config"))
     found = [("--preset", config.get("preset")), ("--size", config.get("size")), ("--seed", held.get("seed"))]
-    found.append(("--epochs", (config.get("optim") or {}).get("epochs")))
-    encoder = ((config.get("tensors") or {}).get("notes") or {}).get("encoder")
+    found.append(("--epochs", _object(config.get("optim")).get("epochs")))
+    encoder = _object(_object(config.get("tensors")).get("notes")).get("encoder")
     found.append(("--note-encoder", None if encoder == HASHING_ENCODER else encoder))
     return (*(word for flag, value in found if value is not None for word in (flag, str(value))), *more)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _identity(workspace: Workspace) -> dict[str, Any] | None:

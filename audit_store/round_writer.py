@@ -210,7 +210,8 @@ def _info_row(info: Mapping[str, Any] | Path, round_id: int) -> dict[str, Any]:
     config = row["config"]
     try:
         row["config"] = config if isinstance(config, str) else canonical_json(config or {})
-        parsed_json(str(row["config"]))
+        if not isinstance(parsed_json(str(row["config"])), dict):
+            raise ValueError("no object")
     except ValueError:
         raise RoundError("round.json with its config in JSON", "another form", "train the round again") from None
     absent = [f.name for f in ROUND if not f.nullable and row[f.name] is None]

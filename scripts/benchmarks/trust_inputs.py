@@ -152,7 +152,7 @@ def _changed(before: dict[str, str], after: dict[str, str]) -> str:
             continue
         parts = Path(name).parts
         last = parts[-1]
-        if "decisions" in last or any(part in FREE for part in parts):
+        if "decisions" in last or f"link to {last}" in before.values() or any(part in FREE for part in parts):
             continue
         if name not in before and (after[name] == "folder" or last in ("workspace.json", "secret")):
             continue

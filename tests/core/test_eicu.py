@@ -531,6 +531,7 @@ def set_cell(table: str, column: str, value: object) -> Callable[[dict[str, Rows
         (set_cell("vitalAperiodic", "noninvasivesystolic", "NaN"), "NaN or infinity in 1 rows"),
         (set_cell("vitalAperiodic", "noninvasivemean", "inf"), "NaN or infinity in 1 rows"),
         (set_cell("vitalAperiodic", "observationoffset", "soon"), "text in 1 rows, first in row 1"),
+        (set_cell("vitalAperiodic", "observationoffset", "1e300"), "numbers in reach in vitalAperiodic.csv"),
         (set_cell("vitalAperiodic", "patientunitstayid", "101.5"), "fractions or numbers too large in 1 rows"),
         (set_cell("vitalAperiodic", "patientunitstayid", "1e300"), "column patientunitstayid; got fractions"),
         (set_cell("diagnosis", "patientunitstayid", "9223372036854775808"), "fractions or numbers too large in 1 rows"),

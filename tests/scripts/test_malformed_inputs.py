@@ -189,6 +189,8 @@ def test_a_round_table_with_a_column_twice_is_refused(tmp_path: Path) -> None:
         publish_round(
             store, 1, {**round_info(1, "0", 0), "config": float("nan")}, dict.fromkeys(names, twice), operator()
         )
+    with pytest.raises(RoundError, match="its config in JSON"):
+        publish_round(store, 1, {**round_info(1, "0", 0), "config": 7}, dict.fromkeys(names, twice), operator())
     assert not list(store.workspace.rounds.iterdir())
     store.close()
 

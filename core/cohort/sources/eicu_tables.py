@@ -19,7 +19,7 @@ from core.errors import SourceError
 _HINT = "download the eICU folder again, or name the folder that holds the published files"
 _NAMED = 5
 """So many columns are named in a message; of more, their number is told."""
-_LARGEST_ID = 2.0**63
+_LARGEST_ID, _LARGEST = 2.0**63, 1e30
 _OTHERS = ("text", "NaN or infinity", "fractions or numbers too large")
 _LINE = re.compile(r"\bLine: (\d+)")
 
@@ -37,6 +37,13 @@ def _listed(names: Sequence[str]) -> str:
 def _is_id(column: str) -> bool:
     """Whether a column of numbers holds keys, which have no fractions."""
     return column.endswith("id")
+
+
+def _whole(column: str, number: str) -> str:
+    """Give SQL of whether a finite number may stand in a column: keys are whole, nothing is beyond a float's reach."""
+    if _is_id(column):
+        return f"({number} = floor({number}) AND abs({number}) < {_LARGEST_ID!r})"
+    return f"abs({number}) < {_LARGEST!r}"
 
 
 class RawFolder:
@@ -177,7 +184,7 @@ class RawFolder:
         self.read.append(path.name)
         checks = ["count(*)"]
         for column in numbers:
-            whole = f"{column} = floor({column}) AND abs({column}) < {_LARGEST_ID!r}" if _is_id(column) else "true"
+            whole = _whole(column, column)
             checks += [
                 f"count(*) FILTER (bad_{column})",
                 f"count(*) FILTER (NOT isfinite({column}))",
@@ -185,7 +192,8 @@ class RawFolder:
             ]
         counts = self.one(f"SELECT {', '.join(checks)} FROM {table}")
         for column, *found in zip(numbers, counts[1::3], counts[2::3], counts[3::3], strict=True):
-            for kind, came, count in zip(("numbers", "finite numbers", "whole numbers"), _OTHERS, found, strict=True):
+            kept = "whole numbers" if _is_id(column) else "numbers in reach"
+            for kind, came, count in zip(("numbers", "finite numbers", kept), _OTHERS, found, strict=True):
                 if count:
                     row = self._first_row(source, where, column)
                     raise SourceError(
@@ -201,8 +209,7 @@ class RawFolder:
     def _first_row(self, source: str, where: str, column: str) -> int | None:
         """Count, from 1, to the first row after the header whose cell is not what the column needs."""
         number = f"TRY_CAST({column} AS DOUBLE)"
-        whole = f"AND {number} = floor({number}) AND abs({number}) < {_LARGEST_ID!r}" if _is_id(column) else ""
-        good = f"coalesce(isfinite({number}) {whole}, false)"
+        good = f"coalesce(isfinite({number}) AND {_whole(column, number)}, false)"
         try:
             found = self.sql.execute(
                 f"SELECT min(line) FROM (SELECT row_number() OVER () AS line, * FROM {source}) "
