@@ -9,7 +9,7 @@ from app.run import DEMO_NAME, DEMO_PASSWORD
 from audit_store.people import add_person, operator
 from tests.app import axe
 from tests.app.browser import browsing, chromium, serving
-from tests.app.invented import Invented, make_workspace
+from tests.app.invented import PASSWORD, Invented, make_workspace
 from tests.app.looks import faults
 from tests.app.sitting import sign_in
 from tests.app.tour import before_signing_in, go, trouble, walk
@@ -26,7 +26,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Invented, 
     chromium()
     folder = tmp_path_factory.mktemp("axe")
     made = make_workspace(folder / "workspace", demo=True, found=True)
-    add_person(made.store, operator(), "judith", DEMO_PASSWORD, display_name="Dr Judith Ames", role="adjudicator")
+    add_person(made.store, operator(), "judith", PASSWORD, display_name="Dr Judith Ames", role="adjudicator")
     with serving(made.folder, folder / "server.log") as address:
         yield made, address
     made.store.close()
@@ -71,7 +71,7 @@ def test_no_page_or_state_a_steward_meets_keeps_anyone_out(place: tuple[Invented
 
 def test_no_page_an_adjudicator_alone_meets_keeps_anyone_out(place: tuple[Invented, str]) -> None:
     with browsing(1440, 900) as page:
-        sign_in(page, place[1], "judith", DEMO_PASSWORD)
+        sign_in(page, place[1], "judith", PASSWORD)
         go(page, "Adjudication")
         found = looked_at(page, iter(["adjudication"]))
     assert not found, told(found)
