@@ -99,8 +99,10 @@ class RoundFile:
         """Give the cursor; what a damaged file causes becomes one line, a wrong query stays what it is."""
         try:
             yield self.cursor()
-        except _DAMAGE:
-            raise self._unreadable() from None
+        except duckdb.Error as error:  # a block whose checksum does not hold has no class of its own
+            if isinstance(error, _DAMAGE) or type(error) is duckdb.Error:
+                raise self._unreadable() from None
+            raise
 
     def rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """Rows that a query gives."""

@@ -1,5 +1,6 @@
 """Malformed inputs, a full disk and a folder that can only be read, in the small; `miracl benchmark trust` in full."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_a_seed_makes_the_same_cases_and_another_seed_others(base: Base, tmp_pat
         return [case.what for case in made]
 
     assert told(1, "a") == told(1, "b") != told(2, "c")
+
+
+def test_a_changed_byte_in_any_block_of_a_round_file_is_one_line(base: Base, tmp_path: Path) -> None:
+    body = (base.full / "rounds" / "round-0001.duckdb").read_bytes()
+    refused = 0
+    for number, place in enumerate(range(12_400, len(body), len(body) // 8)):
+        folder = shutil.copytree(base.full, tmp_path / str(number))
+        spoilt = bytes([body[place] ^ 0x40])
+        (folder / "rounds" / "round-0001.duckdb").write_bytes(body[:place] + spoilt + body[place + 1 :])
+        status, _, told, escaped = run_case(Case("export", "", folder, ("export", "--workspace", str(folder))))
+        assert (status, escaped) in ((0, ""), (2, "")), told
+        refused += status == 2
+    assert refused > 0
 
 
 def fails(error: BaseException) -> Callable[[], object]:
