@@ -1,6 +1,6 @@
 """The panes of a pair's page that other screens show too: series, notes, the guideline, why it was flagged."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -100,6 +100,7 @@ def series_pane(
     anchor: str | None = None,
     together: bool = False,
     made: Prepared | None = None,
+    before_charts: Callable[[], None] | None = None,
 ) -> None:
     """Measured values over time, with the choice of visits, hours and channels.
 
@@ -113,6 +114,8 @@ def series_pane(
         Whether questions about several visits share the pane.
     made
         Where laid-out charts are kept.
+    before_charts
+        Called once the pane's words are drawn.
     """
     anchor = anchor or token
     with st.container(horizontal=True, key="series_head", vertical_alignment="center", gap="small"):
@@ -162,7 +165,8 @@ def series_pane(
         return lay_out_series(chart, stay_id, shown, guidelines, chosen, window)
 
     key = ("series", scope, tuple(chosen), window)
-    series_chart.draw(made.once(key, lay_out) if made else lay_out(), key=f"series_{token}")
+    drawing = made.once(key, lay_out) if made else lay_out()
+    series_chart.draw(drawing, key=f"series_{token}", before=before_charts)
 
 
 def _visit_choice(options: Sequence[int | str], place: int | str, titles: dict[int, str], key: str) -> int | str:

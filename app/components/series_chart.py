@@ -6,7 +6,7 @@ with Ctrl and the wheel, all of them together (`linked_charts`); the hours can b
 nothing needs a mouse.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -286,12 +286,15 @@ def lay_out_charts(
     return Drawing(tuple(parts), f'<p class="legend">{" · ".join(words)}</p>')
 
 
-def draw(drawing: Drawing | None, key: str) -> None:
-    """Draw what was laid out, in two columns."""
+def draw(drawing: Drawing | None, key: str, before: Callable[[], None] | None = None) -> None:
+    """Draw what was laid out, in two columns: the legend's words, then, after `before`, the charts above them."""
     if drawing is None:
         st.html('<p class="empty">None of these channels was measured here. Decide from the rest.</p>')
         return
-    columns = st.columns(2, gap="small") if len(drawing.parts) > 1 else [st.container()]
+    charts = st.container()
+    st.html(drawing.legend)
+    if before is not None:
+        before()
+    columns = charts.columns(2, gap="small") if len(drawing.parts) > 1 else [charts]
     for i, (column, (data, chart, spoken)) in enumerate(zip(columns, drawing.parts, strict=False)):
         column.vega_lite_chart(data, chart, width="stretch", theme=None, key=f"{key}_{i}", alt=spoken)
-    st.html(drawing.legend)

@@ -188,10 +188,12 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
     with notes_pane:
         panes.notes_pane(context, item, made.visits, marks, desk.whole_notes, bool(pairs), anchor=anchor, made=made)
     _foot(desk, sheet, item, made, pairs)
-    words_out = time.monotonic()
-    _note(context, desk, item)
-    time.sleep(max(0.0, words_out + WORDS_FIRST - time.monotonic()))
-    _tools(head, desk, made.guidelines)
+
+    def words_are_out() -> None:
+        since = time.monotonic()
+        _note(context, desk, item)
+        time.sleep(max(0.0, since + WORDS_FIRST - time.monotonic()))
+
     with series_pane:
         panes.series_pane(
             context.chart,
@@ -202,7 +204,9 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
             anchor=anchor,
             together=_together(desk),
             made=made,
+            before_charts=words_are_out,
         )
+    _tools(head, desk, made.guidelines)
 
 
 def _scrolling(pane: DeltaGenerator, name: str, what: str) -> DeltaGenerator:
