@@ -22,7 +22,7 @@ from audit_store.queue import Item, find_item
 from audit_store.rounds import Pair
 from audit_store.terms import marks_from
 
-WORDS_FIRST = 0.03
+WORDS_FIRST = 0.045
 """Seconds from the words to the charts: a browser draws at once what comes at once, and two charts take it longer than
 all the words. The access is noted meanwhile."""
 

@@ -39,6 +39,7 @@ def clear_batch(page: "Page") -> None:
     """Take up another batch where this one is through."""
     another = page.locator(".st-key-another button")
     if another.count():
+        page.wait_for_timeout(PERSON_MS)  # sooner, it would be taken for the J that led here, still held
         another.click()
         page.locator(".question").wait_for(timeout=LIMIT_MS)
         settled(page)

@@ -71,6 +71,12 @@ def added_mib(before: Sequence[float], during: Sequence[float]) -> float:
     return max(during) - percentile(before, 0.5) if before and during else float("nan")
 
 
+def held_mib(before: Sequence[float], during: Sequence[float]) -> float:
+    """Memory that the other sessions hold once they read: the median of the later half, less the median before."""
+    later = during[len(during) // 2 :]
+    return percentile(later, 0.5) - percentile(before, 0.5) if before and later else float("nan")
+
+
 def counted(rows: Sequence[Row], measure: str, column: str, sessions: int) -> list[float]:
     """Values of a column that count: not the warm-up's, and not where nothing of the kind changed."""
     return [
@@ -126,10 +132,14 @@ def _crowd_lines(rows: Sequence[Row]) -> list[str]:
     before, during, sessions = memory(rows)
     if sessions == 1:
         return []
-    added = added_mib(before, during)
+    kinds = (
+        ("hold once they read", held_mib(before, during)),
+        ("add at most, while they come in and draw batches", added_mib(before, during)),
+    )
     lines = [
-        f"| memory that {sessions - 1} more sessions add | < {MEMORY_MIB:.0f} MiB | – | {added:.0f} MiB | "
+        f"| memory that {sessions - 1} more sessions {words} | < {MEMORY_MIB:.0f} MiB | – | {added:.0f} MiB | "
         f"{len(during)} | {_met(added, MEMORY_MIB)} |"
+        for words, added in kinds
     ]
     for column, words in (("place", "head"), ("text", "text"), ("chart", "charts")):
         alone = percentile(counted(rows, CROWD, column, 1), 0.95)

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from core.errors import RunError
 from core.fileio import replacing
@@ -121,16 +122,10 @@ def table(lines: Sequence[Line]) -> Table:
     colour = {"pass": "green", "FAIL": "bold red", "not measured": "yellow"}
     for line in lines:
         word = verdict(line)
-        result = f"[{colour[word]}]{word}[/]"
-        cells = (_plain(text) for text in (line.part, line.promise, line.asked, line.found))
-        shown.add_row(*cells, result)
+        shown.add_row(line.part, line.promise, line.asked, line.found, Text(word, style=colour[word]))
         if line.counterexample is not None:
-            shown.add_row("", f"[red]first counterexample: {_plain(line.counterexample)}[/]", "", "", "")
+            shown.add_row("", Text(f"first counterexample: {line.counterexample}", style="red"), "", "", "")
     return shown
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def summary(lines: Sequence[Line]) -> str:
