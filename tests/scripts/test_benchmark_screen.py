@@ -12,7 +12,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from core.cohort.labelset import PHENOTYPES
 from scripts.benchmarks.screen_crowd import Tab
-from scripts.benchmarks.screen_figures import ASKED, SCHEMA, added_mib, counted, markdown, memory, percentile
+from scripts.benchmarks.screen_figures import ASKED, SCHEMA, added_mib, counted, held_mib, markdown, memory, percentile
 from scripts.benchmarks.screen_tables import copied, recorded
 from tests.app.browser import chromium
 
@@ -36,6 +36,9 @@ def test_percentiles_lie_between_neighbours_and_none_is_no_number() -> None:
 def test_added_memory_is_the_most_seen_less_the_middle_of_before() -> None:
     assert added_mib([100, 104, 101], [110, 139, 120]) == 38
     assert math.isnan(added_mib([], [110]))
+    # what is held is the middle of the later half: the most may have been seen while they came in
+    assert held_mib([100, 104, 101], [180, 160, 121, 123]) == 21
+    assert math.isnan(held_mib([100], []))
     rows = [row("memory", i, memory_mib=m) for i, m in enumerate((100.0, 102.0))]
     rows += [row("memory", i, sessions=20, memory_mib=m) for i, m in enumerate((110.0, 130.0))]
     assert memory(rows) == ([100.0, 102.0], [110.0, 130.0], 20)
@@ -59,7 +62,8 @@ def test_the_table_says_what_was_met_and_leaves_open_what_was_not_measured() -> 
     assert told["key J to the next pair's head on screen"] == "yes"
     assert told["key J to the last of its text"] == "no"
     assert told["twenty days of seventeen channels drawn"] == "–"
-    assert told["memory that 19 more sessions add"] == "yes"
+    assert told["memory that 19 more sessions hold once they read"] == "yes"
+    assert told["memory that 19 more sessions add at most, while they come in and draw batches"] == "yes"
     assert told["key J to head beside 19 more sessions"] == "yes"
     assert told["key J to text beside 19 more sessions"] == "no"
     assert [line for line in told if "held" in line]
