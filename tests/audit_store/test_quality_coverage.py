@@ -15,7 +15,7 @@ LEAST = 0.89  # of 120 intervals of nominal 95 %: fewer by chance once in a hund
 
 
 def _round(rng: np.random.Generator, patients: int, told: float) -> pd.DataFrame:
-    """One bin's pairs: the round says `told` of each, patients differ in how often it is true; wrong ones are flagged."""
+    """One bin's pairs, told `told` each; patients differ in how often it is true, and the wrong are flagged more."""
     patient = np.repeat(np.arange(patients), rng.integers(1, 4, patients))
     often = rng.beta(4 * told, 4 * (1 - told), patients)[patient]
     n = len(patient)
