@@ -108,6 +108,7 @@ def _as_adjudicator(walk: Walk) -> None:
         page.get_by_label("Password", exact=True).fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
         expect(page.locator(".st-key-topbar")).to_be_visible(timeout=WAIT)
+        settled(page)  # the bar stands there before its links do
         go(page, "Adjudication")
         walk.look(page, "adjudication, the list")
         page.get_by_role("button", name="Acute and unspecified renal failure").first.click()
