@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audit_store.detector_words import TITLES
+from audit_store.schema import ROUND_SCHEMA_VERSION
 from core.cohort.channels import MODEL_CHANNELS
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.schema import TABLES
@@ -293,3 +294,27 @@ def _mixtures(observed: np.ndarray) -> list[Mapping[str, Any]]:
 
 def _epoch(epoch: int) -> dict[str, Any]:
     return {"epoch": epoch, "seconds": 60.0, "loss_total": 1 / epoch, "test_map": 0.4 * (1 - 0.9**epoch)}
+
+
+def round_info(round_id: int, manifest: Mapping[str, Any], tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
+    """Give the fields of the invented round's round.json."""
+    return {
+        "round_id": round_id,
+        "parent": round_id - 1 or None,
+        "created_at": f"2026-11-{round_id:02}T08:00:00+00:00",
+        "preset": "invented",
+        "config": {},
+        "code_version": "0.1.0",
+        "cohort_fingerprint": manifest["fingerprint"],
+        "cohort_name": manifest["name"],
+        "decisions_count": 0,
+        "decisions_last_id": 0,
+        "decisions_head": "",
+        "seed": seed,
+        "device": "cpu",
+        "seconds": 1.0,
+        "peak_memory_mb": 1.0,
+        "budget": int(tables["pair"]["suspicion_rank"].drop_null().length()),
+        "schema_version": ROUND_SCHEMA_VERSION,
+        "calibrated": True,
+    }

@@ -15,11 +15,10 @@ from audit_store.fileio import blake, canonical_json
 from audit_store.people import Person, add_person, find_person, operator
 from audit_store.queue import item_token
 from audit_store.rounds import RoundFile, open_round, publish_round
-from audit_store.schema import ROUND_SCHEMA_VERSION
 from audit_store.states import snapshot
 from audit_store.workspace import create_workspace
 from core.errors import RunError
-from scripts.benchmarks.screen_tables import LONG_HOURS, Size, round_tables, write_copies
+from scripts.benchmarks.screen_tables import LONG_HOURS, Size, round_info, round_tables, write_copies
 
 VERSION = 1
 """Of what is invented; another one makes another folder."""
@@ -81,34 +80,12 @@ def prepare(cache: Path, size: Size, say: Callable[[str], object]) -> Site:
             continue
         say(f"round {round_id} of {size.rounds}: {size.pairs:,} pairs …")
         tables = round_tables(read["stays"], read["labels"], notes, SEED + round_id)
-        publish_round(store, round_id, _info(round_id, workspace.manifest(), tables), tables, operator())
+        info = round_info(round_id, workspace.manifest(), tables, SEED + round_id)
+        publish_round(store, round_id, info, tables, operator())
     people = [_account(store, name) for name in (BROWSER, *(reader(i + 1) for i in range(size.readers)))]
     round_file = open_round(workspace)
     _answer(store, round_file, people[1:], size.decisions, say)
     return Site(folder, store, round_file, tuple(_long_links(store, round_file, read["stays"])))
-
-
-def _info(round_id: int, manifest: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "round_id": round_id,
-        "parent": round_id - 1 or None,
-        "created_at": f"2026-11-{round_id:02}T08:00:00+00:00",
-        "preset": "invented",
-        "config": {},
-        "code_version": "0.1.0",
-        "cohort_fingerprint": manifest["fingerprint"],
-        "cohort_name": manifest["name"],
-        "decisions_count": 0,
-        "decisions_last_id": 0,
-        "decisions_head": "",
-        "seed": SEED + round_id,
-        "device": "cpu",
-        "seconds": 1.0,
-        "peak_memory_mb": 1.0,
-        "budget": int(tables["pair"]["suspicion_rank"].drop_null().length()),
-        "schema_version": ROUND_SCHEMA_VERSION,
-        "calibrated": True,
-    }
 
 
 def _account(store: Store, name: str) -> Person:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ from audit_store.guidelines import load as load_guidelines
 from audit_store.people import Person, add_person, find_person, operator
 from audit_store.protocol import Terms, sign_protocol
 from audit_store.rounds import publish_round
-from audit_store.schema import ROUND_SCHEMA_VERSION
 from audit_store.workspace import Workspace, create_workspace, open_workspace
 from core.cohort.sources.synthetic import NoiseSpec, build_synthetic
-from scripts.benchmarks.screen_tables import round_tables
+from scripts.benchmarks.screen_tables import round_info, round_tables
 
 PASSWORD = "trust is tried"
 STEWARD = "steward"
@@ -62,31 +60,7 @@ def invented_round(workspace: Workspace, round_id: int, seed: int) -> tuple[dict
     read = {name: pq.read_table(workspace.cohort / f"{name}.parquet") for name in ("stays", "labels")}
     notes = pq.read_table(workspace.cohort / "notes.parquet", columns=["stay_id", "note_id"])
     tables = round_tables(read["stays"], read["labels"], notes, seed + round_id, share=FLAGGED_SHARE)
-    return info_of(round_id, workspace.manifest(), tables), tables
-
-
-def info_of(round_id: int, manifest: Mapping[str, Any], tables: Mapping[str, pa.Table]) -> dict[str, Any]:
-    """What stands in round.json."""
-    return {
-        "round_id": round_id,
-        "parent": round_id - 1 or None,
-        "created_at": f"2026-11-{round_id:02}T08:00:00+00:00",
-        "preset": "invented",
-        "config": {},
-        "code_version": "0.1.0",
-        "cohort_fingerprint": manifest["fingerprint"],
-        "cohort_name": manifest["name"],
-        "decisions_count": 0,
-        "decisions_last_id": 0,
-        "decisions_head": "",
-        "seed": round_id,
-        "device": "cpu",
-        "seconds": 1.0,
-        "peak_memory_mb": 1.0,
-        "budget": int(tables["pair"]["suspicion_rank"].drop_null().length()),
-        "schema_version": ROUND_SCHEMA_VERSION,
-        "calibrated": True,
-    }
+    return round_info(round_id, workspace.manifest(), tables, round_id), tables
 
 
 def furnish(store: Store, reviewers: int, terms: Terms, seed: int) -> list[Person]:
