@@ -4,9 +4,9 @@ from audit_store.tables import ROLES
 
 ROLE_WORDS: dict[str, str] = {
     "reviewer": "reads pairs and answers",
-    "adjudicator": "reads pairs, and settles those on which other readers disagree",
-    "steward": "rounds, batches, exports, people and the trail; may read pairs too",
-    "auditor": "looks at everything, the trail too; changes nothing",
+    "adjudicator": "reads pairs, settles where others disagree",
+    "steward": "rounds, exports, people, trail; may read",
+    "auditor": "looks at everything, changes nothing",
 }
 
 
