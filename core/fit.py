@@ -30,7 +30,7 @@ from core.methods.registry import make_method
 from core.methods.sources import LabelSources
 from core.metrics.ranking import ranking_metrics
 from core.models.miracl import Output
-from core.progress import Progress, Silent
+from core.progress import Halted, Progress, Silent, halting, nothing
 from core.run_folder import write_log
 from core.run_state import State, fresh, restore, snapshot
 from core.schedules import learning_rate, weight_decay
@@ -128,7 +128,8 @@ def fit(
     ranks
         The processes that train together (`core.distributed`); this one alone where not given.
     progress, should_stop
-        Who watches, and who may stop the run: asked before each batch; of several processes the first, each epoch.
+        Who watches, and who may stop the run: asked before each batch and each fit of the regression beside the
+        network; of several processes the first, each epoch.
 
     Returns
     -------
@@ -141,9 +142,16 @@ def fit(
         When no training stay has a label, checkpoints are cut short or another run's, or the loss is not finite.
     """
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
-        setting = Setting(config, packed, pairs, place, seed, sources, persistence)
         together = ranks or lonely(place)
-        return _fit(setting, persistence, with_peer, checkpoints, together, progress or Silent(), should_stop)
+        # One of several processes must not leave the others waiting: they are asked together, each epoch.
+        ask = halting(should_stop) if together.alone else nothing
+        setting = Setting(config, packed, pairs, place, seed, sources, persistence, ask)
+        watch = progress or Silent()
+        try:
+            return _fit(setting, persistence, with_peer, checkpoints, together, watch, should_stop)
+        except Halted:
+            watch.finish()
+            return None
 
 
 def _fit(

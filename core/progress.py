@@ -23,6 +23,24 @@ class Progress(Protocol):
         """Hear that the round's tables are written, or the run was stopped."""
 
 
+class Halted(Exception):  # noqa: N818 (a wish, not an error)
+    """Whoever may stop a run did so between two of its steps; caught where the run was begun."""
+
+
+def nothing() -> None:
+    """Ask nobody."""
+
+
+def halting(should_stop: Callable[[], bool]) -> Callable[[], None]:
+    """Make what a long step calls now and then: raises `Halted` once `should_stop` says so."""
+
+    def ask() -> None:
+        if should_stop():
+            raise Halted
+
+    return ask
+
+
 class Silent:
     """Says nothing."""
 
@@ -42,11 +60,12 @@ class Silent:
         """Say nothing."""
 
 
-def in_quarters(progress: Progress) -> Callable[[str, int, int], None]:
-    """Turn many calls of (what, done, in all) into a stage at each quarter of the way."""
+def in_quarters(progress: Progress, ask: Callable[[], None] = nothing) -> Callable[[str, int, int], None]:
+    """Turn many calls of (what, done, in all) into a stage at each quarter of the way; `ask` is called at every one."""
     told: dict[str, int] = {}
 
     def tell(what: str, done: int, total: int) -> None:
+        ask()
         quarter = 4 * done // max(total, 1)
         if quarter > told.get(what, 0):
             told[what] = quarter

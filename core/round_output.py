@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from core.cohort.tensors import save_preprocessing
 from core.evidence import EVIDENCE, attribution_mode, explain
 from core.fileio import sync_directory
 from core.models.miracl import Batch
-from core.progress import Progress, in_quarters
+from core.progress import Progress, in_quarters, nothing
 from core.round_tables import (
     EPOCH,
     Round,
@@ -40,7 +41,9 @@ def can_explain() -> bool:
     return find_spec("captum") is not None
 
 
-def evidence_table(made: Round, pairs: pa.Table, place: torch.device, progress: Progress) -> pa.Table:
+def evidence_table(
+    made: Round, pairs: pa.Table, place: torch.device, progress: Progress, ask: Callable[[], None] = nothing
+) -> pa.Table:
     """Table ``evidence``: what moved the probability of the flagged pairs, most suspect first.
 
     It is empty where Captum is not installed (a machine that only trains), and ``round.json`` says so.
@@ -62,7 +65,7 @@ def evidence_table(made: Round, pairs: pa.Table, place: torch.device, progress: 
 
     with attribution_mode(model):
         return explain(
-            made.cohort, made.packed, rows.astype(np.int64), labels, forward, place, progress=in_quarters(progress)
+            made.cohort, made.packed, rows.astype(np.int64), labels, forward, place, progress=in_quarters(progress, ask)
         )
 
 
@@ -97,7 +100,14 @@ def round_record(made: Round, place: torch.device, budget: int) -> dict[str, Any
     }
 
 
-def write_round(out: Path, made: Round, place: torch.device, budget: int | None, progress: Progress) -> Path:
+def write_round(
+    out: Path,
+    made: Round,
+    place: torch.device,
+    budget: int | None,
+    progress: Progress,
+    ask: Callable[[], None] = nothing,
+) -> Path:
     """Write all tables and the model beside `out`, then rename.
 
     Parameters
@@ -110,6 +120,8 @@ def write_round(out: Path, made: Round, place: torch.device, budget: int | None,
         Pairs to flag, or None for the config's share.
     progress
         Told what is being written.
+    ask
+        Called for every flag explained; may raise `core.progress.Halted`, which leaves `out` as it was.
     """
     if budget is None:
         budget = default_budget(int(made.pairs.stated.sum()), made.config.review)
@@ -123,7 +135,7 @@ def write_round(out: Path, made: Round, place: torch.device, budget: int | None,
         "pair": pairs,
         "mixture": mixture_table(made.fitted.selection.mixtures),
         "epoch": pa.Table.from_pylist(made.fitted.rows, schema=EPOCH),
-        "evidence": evidence_table(made, pairs, place, progress),
+        "evidence": evidence_table(made, pairs, place, progress, ask),
         "detector_score": detector_table(made),
         "harm": harm_table(made),
     }

@@ -19,7 +19,7 @@ from core.fit import Checkpoints, fit, never
 from core.locks import lay_on_pairs, locks_digest
 from core.methods.registry import WEIGHING
 from core.methods.sources import LabelSources
-from core.progress import Progress, Silent, in_quarters
+from core.progress import Halted, Progress, Silent, halting, in_quarters, nothing
 from core.round_output import write_round
 from core.round_tables import Round
 from core.run_folder import claim, holding, identity_digest
@@ -65,7 +65,7 @@ def train_round(
     cache_dir
         Where packed tensors are kept; the run's folder by default.
     progress, should_stop
-        Who watches, and who may stop the run: asked before each batch.
+        Who watches, and who may stop the run: asked before each batch, and in the steps before and after the epochs.
 
     Returns
     -------
@@ -81,6 +81,7 @@ def train_round(
     count, last, head = decisions
     with ranks_of(choose_device(device)) as ranks, _alone_in(run_dir, ranks):
         watch = progress if progress is not None and ranks.first else Silent()
+        ask = halting(should_stop) if ranks.alone else nothing
         identity = {
             "config": config.to_dict(),
             "cohort_fingerprint": cohort.fingerprint,
@@ -95,29 +96,33 @@ def train_round(
             claim(run_dir, identity)
         if ranks.agree((run_dir / "out").is_dir()):
             return run_dir / "out"
-        watch.stage("packing series and notes")
-        cache = cache_dir or run_dir / "cache"
-        if ranks.first and not ranks.alone:
-            pack_cohort(cohort, config.tensors, cache, in_quarters(watch))
-        ranks.wait()  # the others find it in the cache
-        packed = pack_cohort(cohort, config.tensors, cache, in_quarters(watch))
-        pairs = lay_on_pairs(packed, locks)
-        sources = sources_of(cohort, config, watch)
-        fitted = fit(
-            packed, pairs, config, seed=seed, place=ranks.place, sources=sources,
-            persistence=tuple(str(label["persistence"]) for label in cohort.manifest["labels"]), with_peer=True,
-            checkpoints=Checkpoints(run_dir, identity_digest(identity)), ranks=ranks, progress=watch,
-            should_stop=should_stop,
-        )  # fmt: skip
-        if fitted is None:
-            return None
-        if ranks.first:
-            watch.stage("writing the round")  # 19
-            made = Round(identity, config, cohort, packed, pairs, fitted)
-            write_round(run_dir / "out", made, ranks.place, budget, watch)
+        try:
+            watch.stage("packing series and notes")
+            cache = cache_dir or run_dir / "cache"
+            if ranks.first and not ranks.alone:
+                pack_cohort(cohort, config.tensors, cache, in_quarters(watch, ask))
+            ranks.wait()  # the others find it in the cache
+            packed = pack_cohort(cohort, config.tensors, cache, in_quarters(watch, ask))
+            pairs = lay_on_pairs(packed, locks)
+            sources = sources_of(cohort, config, watch)
+            fitted = fit(
+                packed, pairs, config, seed=seed, place=ranks.place, sources=sources,
+                persistence=tuple(str(label["persistence"]) for label in cohort.manifest["labels"]), with_peer=True,
+                checkpoints=Checkpoints(run_dir, identity_digest(identity)), ranks=ranks, progress=watch,
+                should_stop=should_stop,
+            )  # fmt: skip
+            if fitted is None:
+                return None
+            if ranks.first:
+                watch.stage("writing the round")  # 19
+                made = Round(identity, config, cohort, packed, pairs, fitted)
+                write_round(run_dir / "out", made, ranks.place, budget, watch, ask)
+                watch.finish()
+            ranks.wait()
+            return run_dir / "out"
+        except Halted:
             watch.finish()
-        ranks.wait()
-        return run_dir / "out"
+            return None
 
 
 @contextmanager

@@ -4,6 +4,7 @@ The base is the FlexCare backbone trained with binary cross-entropy (methods.md 
 what readers alone may see: `Setting` has no field for either.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -22,6 +23,7 @@ from core.methods.sources import LabelSources
 from core.models.losses import contrastive, masked_bce
 from core.models.miracl import Batch, MiraclModel, Output
 from core.peer.regression import Peer, fit_peer
+from core.progress import nothing
 from core.selection.dynamics import LearningDynamics
 from core.traces import Traces
 
@@ -69,6 +71,8 @@ class Setting:
         Several sources' labels, for the methods that weigh them.
     persistence
         ``lifelong``, ``recurrent`` or ``acute``, per label; empty where nobody knows.
+    ask
+        Called now and then in what takes long; may raise `core.progress.Halted`.
     """
 
     config: TrainConfig
@@ -78,18 +82,19 @@ class Setting:
     seed: int
     sources: LabelSources | None = None
     persistence: tuple[str, ...] = ()
+    ask: Callable[[], None] = nothing
 
     @cached_property
     def peer(self) -> Peer:
         """The regression on hand-made features beside the network, fitted at first use."""
-        return fit_peer(self.packed, self.pairs, self.config.peer, self.seed)
+        return fit_peer(self.packed, self.pairs, self.config.peer, self.seed, self.ask)
 
     @cached_property
     def observed_peer(self) -> Peer:
         """The same regression fitted on the recorded labels, as before any review."""
         if not (self.pairs.base != self.pairs.observed).any():
             return self.peer
-        return fit_peer(self.packed, unreviewed(self.pairs), self.config.peer, self.seed)
+        return fit_peer(self.packed, unreviewed(self.pairs), self.config.peer, self.seed, self.ask)
 
     @cached_property
     def peer_reading(self) -> PeerReading:

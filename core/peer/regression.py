@@ -4,6 +4,7 @@ A pair's out-of-fold probability comes from a regression that never saw the pati
 One number is shared by all folds: the ridge penalty, chosen by the loss over all of them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from core.hints import Bool, Float, Int
 from core.locks import Pairs
 from core.options import check_options, sourced
 from core.peer.features import hand_features
+from core.progress import nothing
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,9 @@ def predict_logit(features: np.ndarray, weights: np.ndarray) -> Float[np.ndarray
     return np.asarray(features @ weights[:-1].astype(np.float32) + weights[-1].astype(np.float32), np.float32)
 
 
-def fit_peer(packed: PackedCohort, pairs: Pairs, config: PeerConfig, seed: int) -> Peer:
+def fit_peer(
+    packed: PackedCohort, pairs: Pairs, config: PeerConfig, seed: int, ask: Callable[[], None] = nothing
+) -> Peer:
     """Fit the regression in patient-grouped folds on what was given (`pairs.base`), and on all training stays.
 
     Parameters
@@ -129,6 +133,8 @@ def fit_peer(packed: PackedCohort, pairs: Pairs, config: PeerConfig, seed: int) 
         Inputs, and labels with the decisions laid on them; training stays' stated pairs are fitted on.
     config, seed
         Options, and the seed of the folds.
+    ask
+        Called before each fit; may raise `core.progress.Halted`.
     """
     features = hand_features(packed)
     counted = pairs.stated & pairs.training[:, None]
@@ -138,6 +144,7 @@ def fit_peer(packed: PackedCohort, pairs: Pairs, config: PeerConfig, seed: int) 
     for penalty in sorted(config.penalties, reverse=True):
         logit = np.zeros(pairs.base.shape, np.float32)
         for k in range(config.folds):
+            ask()
             held = fold == k
             rows = pairs.training & ~held
             weights = fit_regression(features[rows], pairs.base[rows], counted[rows], penalty, config, starts[k])

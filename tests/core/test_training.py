@@ -29,6 +29,7 @@ from core.methods.miracl import objective
 from core.metrics.audit import detection
 from core.models.losses import contrastive
 from core.models.miracl import Batch, MiraclModel
+from core.peer.regression import predict_logit
 from core.progress import Silent
 from core.round_tables import choose_flags
 from core.training import choose_device, train_round
@@ -216,6 +217,7 @@ import torch
 torch.set_num_threads(1)
 from core.cohort.store import open_cohort
 from core.config import TrainConfig
+from core.peer.regression import predict_logit
 from core.progress import Silent
 from core.round_tables import choose_flags
 from core.training import train_round
@@ -260,17 +262,38 @@ def test_a_run_killed_again_and_again_gives_the_same_round(trained: Path, cohort
     same_round(trained, out)
 
 
-def test_a_stopped_run_goes_on_to_the_same_round(trained: Path, cohort: Cohort, tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_a_run_stopped_at_any_moment_goes_on_to_the_same_round(
+    trained: Path, cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, heard = tmp_path / "run", ["nothing"]
 
-    def after_fourteen_batches() -> bool:
-        asked.append(1)
-        return len(asked) > 14
+    class Listening(Silent):
+        def start(self, epochs: int, batches: int, done: int) -> None:
+            heard.append("training")
 
-    run = tmp_path / "run"
-    assert train_round(cohort, run, quick(), round_id=1, seed=3, should_stop=after_fourteen_batches) is None
-    assert not (run / "out").exists()
-    out = train_round(cohort, run, quick(), round_id=1, seed=3)
+        def stage(self, text: str) -> None:
+            heard.append(text)
+
+        def advance(self, batches: int = 1) -> None:
+            heard.append(heard[-1] + "+")
+
+    def predicted(*given: np.ndarray) -> np.ndarray:
+        heard.append("regression")
+        return predict_logit(*given)
+
+    monkeypatch.setattr("core.peer.regression.predict_logit", predicted)
+
+    def go(last_words: str | None) -> Path | None:
+        def told() -> bool:
+            return last_words is not None and heard[-1].startswith(last_words)
+
+        return train_round(cohort, run, quick(), round_id=1, seed=3, progress=Listening(), should_stop=told)
+
+    for last_words in ("packing series", "regression", "training+++++++", "evidence"):
+        assert go(last_words) is None
+        assert heard[-1].startswith(last_words)
+        assert not (run / "out").exists()
+    out = go(None)
     assert out is not None
     same_round(trained, out)
     assert train_round(cohort, run, quick(), round_id=1, seed=3) == out  # and once more is no work
