@@ -222,8 +222,9 @@ def test_a_stopped_run_goes_on_and_ends_bit_for_bit_where_a_whole_one_does(
 ) -> None:
     """Stopped in the second batch of an epoch; `stops` are the epochs completed in each part."""
     batches = -(-int(noisy.pairs.training.sum()) // 32)
+    fits = small().peer.folds * len(small().peer.penalties)  # asked before each, in every part
     for epochs in stops:
-        assert train(noisy.packed, noisy.pairs, None, tmp_path, stopped_after(epochs * batches + 1)) is None
+        assert train(noisy.packed, noisy.pairs, None, tmp_path, stopped_after(fits + epochs * batches + 1)) is None
     assert len((tmp_path / "log.jsonl").read_text().splitlines()) == sum(stops)
     found = train(noisy.packed, noisy.pairs, None, tmp_path)
     assert found is not None
