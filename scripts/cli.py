@@ -14,6 +14,7 @@ from core.errors import MiraclError, one_line
 from scripts import trust_cli
 from scripts.benchmark_cli import benchmark_app
 from scripts.cohort_cli import cohort_app
+from scripts.cohort_describe_cli import about_cohort_app
 from scripts.console import PlainConsole
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cohort_app, name="build-cohort")
+app.add_typer(about_cohort_app, name="cohort")
 app.add_typer(person_app, name="person")
 app.add_typer(store_app, name="store")
 app.add_typer(benchmark_app, name="benchmark")

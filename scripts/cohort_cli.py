@@ -43,13 +43,12 @@ def build_eicu_cohort(
 
     Example: miracl build-cohort eicu /data/eicu-crd-2.0 --workspace ward3
     """
-    from audit_store.workspace import create_workspace
     from core.cohort.sources.eicu import build_eicu
 
-    space = create_workspace(workspace)
-    with console.status("reading the source"):
-        manifest = build_eicu(source, space.cohort, cutoff_hours=cutoff_hours)
-    _show_cohort(manifest)
+    def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
+        return build_eicu(source, target, cutoff_hours=cutoff_hours, progress=say)
+
+    _build(workspace, build)
 
 
 @cohort_app.command("synthetic")
@@ -76,10 +75,9 @@ def build_synthetic_cohort(
 
     Example: miracl build-cohort synthetic --stays 2000 --noise symmetric --rho-plus 0.2
     """
-    from audit_store.workspace import create_workspace
+    from scripts.fresh import fresh_workspace
 
-    space = create_workspace(workspace)
-    with console.status("inventing patients"):
+    with fresh_workspace(workspace) as space, console.status("inventing patients"):
         manifest = invent(space.cohort, stays, seed, noise, rho_plus, rho_minus, noise_seed)
     _show_cohort(manifest)
 
@@ -147,13 +145,12 @@ def build_mimic4_cohort(
 
 def _build(workspace: Path, build: Callable[[Path, Callable[[str], None]], dict[str, Any]]) -> None:
     """Build into the workspace and show who is in the cohort and what was set aside."""
-    from audit_store.workspace import create_workspace
+    from scripts.fresh import fresh_workspace
 
-    space = create_workspace(workspace)
-    with console.status("reading the source") as status:
+    with fresh_workspace(workspace) as space, console.status("reading the source") as status:
         manifest = build(space.cohort, status.update)
     _show_cohort(manifest)
-    if manifest["set_aside"]:
+    if manifest.get("set_aside"):
         console.print(f"{sum(manifest['set_aside'].values()):,} rows set aside, by reason in the last lines above.")
 
 
