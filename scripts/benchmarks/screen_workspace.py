@@ -82,17 +82,18 @@ def prepare(cache: Path, size: Size, say: Callable[[str], object]) -> Site:
         tables = round_tables(read["stays"], read["labels"], notes, SEED + round_id)
         info = round_info(round_id, workspace.manifest(), tables, SEED + round_id)
         publish_round(store, round_id, info, tables, operator())
-    people = [_account(store, name) for name in (BROWSER, *(reader(i + 1) for i in range(size.readers)))]
+    people = [account(store, name) for name in (BROWSER, *(reader(i + 1) for i in range(size.readers)))]
     round_file = open_round(workspace)
-    _answer(store, round_file, people[1:], size.decisions, say)
+    answer_flags(store, round_file, people[1:], size.decisions, say)
     return Site(folder, store, round_file, tuple(_long_links(store, round_file, read["stays"])))
 
 
-def _account(store: Store, name: str) -> Person:
+def account(store: Store, name: str) -> Person:
+    """Find an account that may review, or make it."""
     return find_person(store, name) or add_person(store, operator(), name, PASSWORD, role="reviewer")
 
 
-def _answer(
+def answer_flags(
     store: Store, round_file: RoundFile, people: list[Person], wanted: int, say: Callable[[str], object]
 ) -> None:
     """Answer flagged pairs, some of them by two readers, until the store holds `wanted` decisions."""
