@@ -1,13 +1,17 @@
 """A small workspace on invented patients, built once per session through the command itself."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+
+from scripts.cli import app, guarded
 
 ROOT = Path(__file__).parents[2]
 STAYS = 160
@@ -39,6 +43,18 @@ def run_miracl(*arguments: str | Path, stdin: str | None = None) -> subprocess.C
         cwd=ROOT,
         check=False,
     )
+
+
+def call_miracl(*arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """The same within this process, which has imported what a new one spends its seconds on; for what ends soon."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "stdin", io.StringIO(stdin))
+        patch.setattr(sys, "argv", ["miracl", *map(str, arguments)])
+        patch.delenv("MIRACL_DECISIONS_URL", raising=False)
+        patch.chdir(ROOT)
+        status = guarded(app)
+    return subprocess.CompletedProcess(sys.argv, status, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

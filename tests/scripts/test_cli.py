@@ -10,7 +10,7 @@ from scripts.cli import app
 from scripts.progress import spell_seconds
 from scripts.running import parse_settings
 
-from .conftest import run_miracl
+from .conftest import call_miracl, run_miracl
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,13 +56,13 @@ def assert_one_line(done: object, *words: str) -> None:
         assert word in lines[0]
 
 
-def test_a_missing_workspace_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_workspace_is_one_line_of_a_process_too(tmp_path: Path) -> None:
     assert_one_line(run_miracl("status", "--workspace", tmp_path / "nowhere"), "workspace")
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_missing_source_is_one_line_and_nothing_is_built(tmp_path: Path) -> None:
-    done = run_miracl("build-cohort", "eicu", tmp_path / "nowhere", "--workspace", tmp_path / "ws")
+    done = call_miracl("build-cohort", "eicu", tmp_path / "nowhere", "--workspace", tmp_path / "ws")
     assert_one_line(done, "expected", "got")
     assert not (tmp_path / "ws" / "cohort").exists() or not any((tmp_path / "ws" / "cohort").iterdir())
 
@@ -82,26 +82,26 @@ def test_a_missing_source_is_one_line_and_nothing_is_built(tmp_path: Path) -> No
     ids=" ".join,
 )
 def test_bad_training_options_are_one_line(workspace_with_cohort: Path, options: list[str]) -> None:
-    done = run_miracl("train", "--workspace", workspace_with_cohort, "--size", "compact", *options)
+    done = call_miracl("train", "--workspace", workspace_with_cohort, "--size", "compact", *options)
     assert_one_line(done, "expected", "got")
     assert list((workspace_with_cohort / "rounds").glob("*.duckdb")) == []
 
 
 def test_training_without_a_cohort_names_the_command(tmp_path: Path) -> None:
-    run_miracl("build-cohort", "synthetic", "--workspace", tmp_path / "ws", "--stays", "60")
+    call_miracl("build-cohort", "synthetic", "--workspace", tmp_path / "ws", "--stays", "60")
     for path in (tmp_path / "ws" / "cohort").rglob("*.*"):
         path.unlink()
-    assert_one_line(run_miracl("train", "--workspace", tmp_path / "ws"), "build-cohort")
+    assert_one_line(call_miracl("train", "--workspace", tmp_path / "ws"), "build-cohort")
 
 
 def test_review_without_people_names_the_command(workspace_with_round: Path) -> None:
-    assert_one_line(run_miracl("review", "--workspace", workspace_with_round), "person add")
+    assert_one_line(call_miracl("review", "--workspace", workspace_with_round), "person add")
 
 
 def test_a_taken_port_is_one_line(workspace_with_round: Path) -> None:
     import socket
 
-    added = run_miracl(
+    added = call_miracl(
         "person", "add", "ada", "--password-stdin", "--workspace", workspace_with_round, stdin="long-password\n"
     )
     assert added.returncode == 0, added.stderr
@@ -109,17 +109,17 @@ def test_a_taken_port_is_one_line(workspace_with_round: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert_one_line(run_miracl("review", "--workspace", workspace_with_round, "--port", port), "--port")
+        assert_one_line(call_miracl("review", "--workspace", workspace_with_round, "--port", port), "--port")
 
 
 def test_people_are_listed_and_disabled(workspace_with_cohort: Path) -> None:
     place = ("--workspace", workspace_with_cohort)
-    assert "Nobody yet" in run_miracl("person", "list", *place).stdout
-    assert run_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n").returncode == 0
-    assert_one_line(run_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n"), "taken")
-    assert_one_line(run_miracl("person", "add", "bo", "--password-stdin", *place, stdin="short\n"), "8")
-    assert run_miracl("person", "disable", "ada", *place).returncode == 0
-    assert re.search(r"ada\b.*\bno\b", run_miracl("person", "list", *place).stdout)
+    assert "Nobody yet" in call_miracl("person", "list", *place).stdout
+    assert call_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n").returncode == 0
+    assert_one_line(call_miracl("person", "add", "ada", "--password-stdin", *place, stdin="long-password\n"), "taken")
+    assert_one_line(call_miracl("person", "add", "bo", "--password-stdin", *place, stdin="short\n"), "8")
+    assert call_miracl("person", "disable", "ada", *place).returncode == 0
+    assert re.search(r"ada\b.*\bno\b", call_miracl("person", "list", *place).stdout)
 
 
 def test_settings_are_read_as_json_or_text() -> None:
@@ -148,10 +148,10 @@ def test_seconds_are_spelt(seconds: float, text: str) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
 def test_words_that_the_command_does_not_take_are_one_line(words: list[str], told: str) -> None:
-    assert_one_line(run_miracl(*words), told, "--help")
+    assert_one_line(call_miracl(*words), told, "--help")
 
 
 def test_a_group_without_a_verb_shows_its_help() -> None:
-    done = run_miracl("person")
+    done = call_miracl("person")
     assert done.returncode == 2
     assert re.search(r"Usage: .* person ", done.stdout)
