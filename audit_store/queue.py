@@ -1,13 +1,13 @@
 """The queue: what is flagged in a round, minus what is decided.
 
-A round's flags are anti-joined in DuckDB with what people decided, registered as in-memory tables. Labels that are
-decided together are one item. Nobody is offered a pair that they have answered, unless they took the answer back.
+Labels that are decided together are one item. Nobody is offered a pair that they have answered, unless they took the
+answer back. The arithmetic is `audit_store.queue_items`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,40 +15,13 @@ import pyarrow.compute as pc
 from audit_store.database import Store
 from audit_store.errors import DecisionError, RoundError
 from audit_store.people import Person, require_live
+from audit_store.queue_items import ORDERS, Flags, Marks, Wanted, flags_of, items, marks_of
 from audit_store.round_reader import RoundFile
 from audit_store.states import STATES, snapshot
 from audit_store.tokens import name_digest, seal, unseal
 from audit_store.workspace import Workspace
 
-ORDERS = {
-    "suspicion": "best",
-    "patient": "patient_best, patient_id, visit, stay_id, best",
-    "label": "group_id, best",
-}
 _REVEALING = ("observed", "suggested", "direction", "error_probability", "suspicion_rank")
-
-# An item is offered where one of its flagged pairs passes every filter and none is answered by the person.
-_ITEMS = """
-WITH mine AS (SELECT DISTINCT stay_id, label_key FROM standing WHERE reviewer = $reviewer),
-grouping AS (
-    SELECT label_id, label_key,
-        min(label_id) OVER (PARTITION BY coalesce('g' || label_group, 'l' || label_key)) AS group_id
-    FROM label
-), marked AS MATERIALIZED (
-    SELECT f.stay_id, f.patient_id, f.visit, f.label_id, g.group_id, f.suspicion_rank, s.state,
-        m.stay_id IS NOT NULL AS is_mine,
-        list_contains($states, coalesce(s.state, 'open')) AND ($all_labels OR list_contains($labels, g.label_key))
-            AND ($direction IS NULL OR f.direction = $direction) AS wanted
-    FROM flag f JOIN grouping g USING (label_id)
-    LEFT JOIN pair_state s ON s.stay_id = f.stay_id AND s.label_key = g.label_key
-    LEFT JOIN mine m ON m.stay_id = f.stay_id AND m.label_key = g.label_key
-    WHERE $patient IS NULL OR f.patient_id = $patient
-), item AS (
-    SELECT stay_id, group_id, min(patient_id) AS patient_id, min(visit) AS visit,
-        min(suspicion_rank) FILTER (wanted) AS best
-    FROM marked GROUP BY stay_id, group_id HAVING bool_or(wanted) AND bool_or(is_mine) = $mine
-)
-"""
 
 
 @dataclass(frozen=True)
@@ -97,7 +70,7 @@ class Item:
     position: int | None = None
 
 
-def _values(round_file: RoundFile, person: Person, chosen: QueueFilter, mine: bool) -> dict[str, Any]:
+def _wanted(round_file: RoundFile, person: Person, chosen: QueueFilter, mine: bool) -> Wanted:
     if chosen.blind and chosen.direction is not None:
         raise DecisionError("no filter by direction while reading blind", "one", "clear it, or switch blindness off")
     if chosen.order not in ORDERS:
@@ -107,21 +80,19 @@ def _values(round_file: RoundFile, person: Person, chosen: QueueFilter, mine: bo
     unknown = [key for key in chosen.labels if key not in round_file.label_ids]
     if unknown:
         raise DecisionError("labels of this round", f"{len(unknown)} others", "pick among the round's labels")
-    return {
-        "reviewer": person.name,
-        "mine": mine,
-        "states": list(STATES) if mine else list(chosen.states),
-        "all_labels": not chosen.labels,
-        "labels": list(chosen.labels),
-        "direction": chosen.direction,
-        "patient": chosen.patient_id,
-    }
+    states = STATES if mine else chosen.states
+    return Wanted(
+        person.name, mine, states, chosen.labels, chosen.direction, chosen.patient_id, chosen.order
+    )  # fmt: skip
 
 
-def _query(store: Store, round_file: RoundFile, query: str, values: dict[str, Any]) -> pa.Table:
-    now = snapshot(store)
-    held = {"standing": now.standing.select(["stay_id", "label_key", "reviewer"]), "pair_state": now.states}
-    return round_file.arrow(_ITEMS + query, held, values)
+def _items(
+    store: Store, round_file: RoundFile, person: Person, chosen: QueueFilter, mine: bool
+) -> tuple[Flags, Marks, np.ndarray]:
+    wanted = _wanted(round_file, person, chosen, mine)
+    flags = flags_of(round_file)
+    marks = marks_of(store, round_file, flags)
+    return flags, marks, items(flags, marks, wanted)
 
 
 def page(
@@ -155,24 +126,16 @@ def page(
     """
     require_live(store, person, "view")
     chosen = chosen or QueueFilter()
-    values = {**_values(round_file, person, chosen, mine), "limit": limit, "offset": offset}
-    columns = "k.stay_id, k.patient_id, k.visit, l.label_group, l.label_key, coalesce(m.state, 'open') AS state"
+    flags, marks, found = _items(store, round_file, person, chosen, mine)
+    rows = found[offset : offset + limit]
+    column, label = flags.columns, flags.columns["label_id"][rows]
+    frame = pd.DataFrame({name: column[name][rows] for name in ("stay_id", "patient_id", "visit")})
+    for name, words in (("label_group", flags.groups), ("label_key", flags.keys)):
+        frame[name] = pd.Series([words[i] for i in label], index=frame.index, dtype=object)
+    frame["state"] = pd.Series([STATES[code] for code in marks.state[rows]], index=frame.index, dtype="str")
     if not chosen.blind:
-        columns += ", f.observed, f.suggested, f.direction, f.error_probability, f.suspicion_rank"
-    found = _query(
-        store,
-        round_file,
-        f"""
-        SELECT {columns} FROM (
-            SELECT *, row_number() OVER (ORDER BY {ORDERS[chosen.order]}) AS place
-            FROM (SELECT *, min(best) OVER (PARTITION BY patient_id) AS patient_best FROM item)
-            ORDER BY place LIMIT $limit OFFSET $offset
-        ) k JOIN marked m ON m.suspicion_rank = k.best JOIN flag f ON f.suspicion_rank = k.best
-        JOIN label l ON l.label_id = f.label_id ORDER BY k.place
-        """,
-        values,
-    )
-    frame: pd.DataFrame = found.to_pandas()
+        shown = {name: column[name][rows] for name in _REVEALING}
+        frame = frame.assign(**{**shown, "direction": pd.Series(shown["direction"], index=frame.index, dtype="str")})
     groups = [group if group in round_file.label_groups else None for group in frame["label_group"]]
     frame["label_group"] = pd.Series(groups, index=frame.index, dtype=object)  # a text column would make None a NaN
     keys = [
@@ -219,23 +182,19 @@ def count(
 ) -> int:
     """Count the items that `page` would list."""
     require_live(store, person, "view")
-    values = _values(round_file, person, chosen or QueueFilter(), mine)
-    return int(_query(store, round_file, "SELECT count(*) AS n FROM item", values)["n"][0].as_py())
+    return len(_items(store, round_file, person, chosen or QueueFilter(), mine)[2])
 
 
 def counts(store: Store, round_file: RoundFile) -> pd.DataFrame:
     """Count flagged pairs by label (label_key, name, flagged) and state, one column for each of `STATES`."""
-    states = ", ".join(f"count(*) FILTER (state = '{name}') AS \"{name}\"" for name in STATES)
-    query = f"""
-    SELECT label_key, name, count(state) AS flagged, {states} FROM (
-        SELECT l.label_id, l.label_key, l.name,
-            CASE WHEN f.stay_id IS NOT NULL THEN coalesce(s.state, 'open') END AS state
-        FROM label l LEFT JOIN flag f USING (label_id)
-        LEFT JOIN pair_state s ON s.stay_id = f.stay_id AND s.label_key = l.label_key
-    ) GROUP BY label_id, label_key, name ORDER BY label_id
-    """
-    frame: pd.DataFrame = round_file.arrow(query, {"pair_state": snapshot(store).states}).to_pandas()
-    return frame
+    flags = flags_of(round_file)
+    marks = marks_of(store, round_file, flags)
+    width, kinds = len(flags.keys), len(STATES)
+    found = np.bincount(flags.columns["label_id"] * kinds + marks.state, minlength=width * kinds).reshape(width, kinds)
+    here = [round_file.label_ids[key] for key in round_file.label_ids]
+    frame = pd.DataFrame({"label_key": list(round_file.label_ids), "name": [flags.names[i] for i in here]})
+    frame["flagged"] = found[here].sum(axis=1)
+    return frame.assign(**{name: found[here, k] for k, name in enumerate(STATES)})
 
 
 def _item_name(label_keys: Iterable[str]) -> str:

@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
         ("made_at", pa.string()),
     ]
 )
-"""Columns of ``store.parquet``. `number` 0 of a query is its first, with nothing cached; it counts for no percentile."""
+"""Columns of ``store.parquet``. `number` 0 of a query is its first, caches cold; it is in no percentile."""
 
 WRITE, HELD, PEAK, FILE = "a round written", "memory held", "memory at most", "a round's file"
 ASKED: dict[str, tuple[float, float]] = {

@@ -9,12 +9,14 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from audit_store.database import open_store
 from audit_store.people import find_person
 from audit_store.queue import QueueFilter, count, counts, page
+from audit_store.queue_items import ORDERS
 from audit_store.rounds import open_round
 from audit_store.workspace import open_workspace
 from scripts.benchmarks.store_site import READERS
@@ -30,11 +32,11 @@ def calls(folder: Path) -> Iterator[tuple[str, Call]]:
     person = find_person(store, READERS[0])
     assert person is not None
     for key in round_file.label_ids:
-        yield "queue of one label", lambda key=key: page(store, round_file, person, QueueFilter(labels=(key,)))
-    for order in ("suspicion", "patient", "label"):
-        yield "queue of all", lambda order=order: page(store, round_file, person, QueueFilter(order=order))
-    yield "items of the queue counted", lambda: count(store, round_file, person)
-    yield "counts by label and state", lambda: counts(store, round_file)
+        yield "queue of one label", partial(page, store, round_file, person, QueueFilter(labels=(key,)))
+    for order in ORDERS:
+        yield "queue of all", partial(page, store, round_file, person, QueueFilter(order=order))
+    yield "items of the queue counted", partial(count, store, round_file, person)
+    yield "counts by label and state", partial(counts, store, round_file)
 
 
 def measure(folder: Path, repeats: int) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def cohort_tables(stays: int, seed: int) -> dict[str, pa.Table]:
 
 def manifest_fields(stays: int) -> dict[str, Any]:
     """Give the invented cohort's own fields."""
-    labels = [
+    labels: list[dict[str, Any]] = [
         {
             "key": label.key, "name": label.name, "description": "", "persistence": label.persistence,
             "group": label.group, "codes": {"icd9": [], "icd10": []}, "guideline": label.key,
