@@ -84,10 +84,21 @@ def frame_of(round_file: RoundFile, known: Readings) -> pd.DataFrame:
     return joined.drop(columns="label_id")
 
 
-def audit_of(round_file: RoundFile, known: Readings) -> Audit:
-    """Take the random audit's pairs from what people said."""
+def audit_of(round_file: RoundFile, known: Readings, missed: pd.DataFrame) -> Audit:
+    """Take the random audit's pairs from what people said.
+
+    Parameters
+    ----------
+    round_file, known
+        The round, and what was said of its pairs.
+    missed
+        Pairs of the plan whose reader had answered them before (`passed_over`): that answer counts.
+    """
     frame = frame_of(round_file, known)
     drawn = known.first[(known.first["purpose"] == "random_audit") & known.first["inclusion_probability"].notna()]
+    earlier = known.first.merge(missed, on=["stay_id", "label_key"])
+    earlier["inclusion_probability"] = earlier.pop("planned_probability").astype(float)
+    drawn = pd.concat([drawn, earlier], ignore_index=True) if len(earlier) else drawn
     blind = drawn[drawn["blinded"].astype(bool)].drop_duplicates(["stay_id", "label_key"])
     open_ = drawn.drop_duplicates(["stay_id", "label_key"])
     key = ["stay_id", "label_key"]

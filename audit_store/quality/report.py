@@ -17,6 +17,7 @@ from audit_store.quality.noise import (
 )
 from audit_store.quality.pace import Pace, own_pace, pace_by_label, pace_by_purpose, pace_of
 from audit_store.quality.pairs_of_readers import Agreement, agreement_of
+from audit_store.quality.passed_over import passed_over
 from audit_store.quality.readings import Readings, readings
 from audit_store.roles import Person, require_live
 from audit_store.round_reader import RoundFile
@@ -103,7 +104,7 @@ def _kept(store: Store, round_file: RoundFile) -> tuple[Readings, Quality]:
     if kept is not None and kept[0] == key:
         return kept[1]
     known = readings(store, round_file)
-    made = (known, _quality(store, round_file, known, audit_of(round_file, known)))
+    made = (known, _quality(store, round_file, known, audit_of(round_file, known, passed_over(store, round_file))))
     with store.memory_lock:
         store.memory["quality"] = (key, made)
     return made

@@ -19,6 +19,7 @@ from audit_store.quality.groups import groups_of
 from audit_store.quality.noise import Audit, audit_of, noise_by_label, noise_overall
 from audit_store.quality.pace import own_pace, pace_by_purpose, pace_of
 from audit_store.quality.pairs_of_readers import agreement_of
+from audit_store.quality.passed_over import passed_over
 from audit_store.quality.readings import Readings, readings
 from audit_store.quality.report import own, quality
 from audit_store.roles import Person
@@ -190,6 +191,41 @@ def audited(make_site: Callable[..., Site]) -> tuple[Site, dict[tuple[int, str],
     return site, said
 
 
+def audited_pairs(site: Site) -> Audit:
+    return audit_of(site.round, readings(site.store, site.round), passed_over(site.store, site.round))
+
+
+def test_what_a_sole_reader_answered_before_any_protocol_counts_in_its_turn(make_site: Callable[..., Site]) -> None:
+    """One person reads all there is, the flags before an audit was planned, and only flags are wrong."""
+    site = make_site(n_stays=60, n_labels=4)
+    flags = set(site.flags())
+    pairs = site.round.frame("SELECT stay_id, label_key, observed FROM pair JOIN label USING (label_id)")
+    recorded = {(int(stay), str(key)): int(value) for stay, key, value in pairs.itertuples(index=False)}
+    truth = {pair: value != (pair in flags) for pair, value in recorded.items()}
+
+    def say(pair: tuple[int, str]) -> str:
+        return str(site.say("ann", *pair, "present" if truth[pair] else "absent").purpose)
+
+    assert {say(pair) for pair in flags} == {"flag"}
+    assert quality(site.store, site.people["aud"], site.round).audited == 0
+    sign_protocol(site.store, operator(), Terms(batch_size=60, budget=800, audit_share=0.4), load())
+    sam, ann = site.people["sam"], site.people["ann"]
+    while (batch := draw_batch(site.store, sam, site.round, reader="ann", kind="random_audit", size=100)) is not None:
+        for item in batch_items(site.store, site.round, ann, batch):
+            for key in item.label_keys:
+                if (item.stay_id, key) not in flags:
+                    assert say((item.stay_id, key)) == "random_audit"
+    report = quality(site.store, site.people["aud"], site.round)
+    groups = {key for keys in site.round.label_groups.values() for key in keys}
+    assert len(recorded) - len(flags) < report.audited
+    assert report.audited > len(recorded) - 2 * len(groups | set(site.round.label_ids))  # less what lies behind
+    for way, value in (("missing", 0), ("wrong", 1)):
+        among = [pair for pair, one in recorded.items() if one == value]
+        wrong = sum(pair in flags for pair in among) / len(among)
+        assert wrong > 0.02
+        assert report.overall[way].recorded.estimate == pytest.approx(wrong, abs=0.03)
+
+
 def test_noise_of_an_audit_read_through_the_store_is_that_of_its_answers(
     audited: tuple[Site, dict[tuple[int, str], str]],
 ) -> None:
@@ -240,7 +276,7 @@ def test_an_adjudicated_answer_counts_and_a_conflict_cannot_be_told(
     (stay, key), answer = next((pair, answer) for pair, answer in said.items() if answer == "present")
 
     def truth() -> float:
-        rows = audit_of(site.round, readings(site.store, site.round)).rows
+        rows = audited_pairs(site).rows
         return float(rows[(rows["stay_id"] == stay) & (rows["label_key"] == key)]["truth"].iloc[0])
 
     assert truth() == 1.0
@@ -281,7 +317,7 @@ def test_groups_that_the_cohort_lacks_are_named_and_sparse_ones_say_too_few(
 ) -> None:
     site, _said = audited
     found = readings(site.store, site.round)
-    groups, absent = groups_of(site.store, found, audit_of(site.round, found))
+    groups, absent = groups_of(site.store, found, audited_pairs(site))
     assert absent == ["sex", "ethnicity", "hospital"]
     assert [one.name for one in groups] == ["under 45", "45–64", "65–79", "80 and over"]
     assert sum(one.stays for one in groups) == 60
