@@ -15,6 +15,7 @@ from scripts import trust_cli
 from scripts.benchmark_cli import benchmark_app
 from scripts.cohort_cli import cohort_app
 from scripts.cohort_describe_cli import about_cohort_app
+from scripts.cohort_labels_cli import register as register_labels
 from scripts.console import PlainConsole
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
@@ -34,6 +35,7 @@ app.add_typer(about_cohort_app, name="cohort")
 app.add_typer(person_app, name="person")
 app.add_typer(store_app, name="store")
 app.add_typer(benchmark_app, name="benchmark")
+register_labels(about_cohort_app)
 trust_cli.register(app)
 register_review(app)
 

@@ -113,7 +113,14 @@ class Cohort:
         return observed, stated
 
 
-def _conform(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
+def conform(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Give a table its schema's columns, order and types.
+
+    Raises
+    ------
+    SchemaError
+        When it lacks a column, has one twice, of another type, or with gaps where none may be.
+    """
     missing = [column for column in schema.names if column not in table.column_names]
     if missing:
         raise SchemaError(
@@ -134,7 +141,8 @@ def _conform(name: str, table: pa.Table, schema: pa.Schema) -> pa.Table:
         ) from None
 
 
-def _sorted(name: str, table: pa.Table) -> pa.Table:
+def in_order(name: str, table: pa.Table) -> pa.Table:
+    """Sort a table as `SORT_KEYS` says."""
     return table.sort_by([(key, "ascending") for key in SORT_KEYS[name]])
 
 
@@ -168,14 +176,14 @@ def write_cohort(
     if absent:
         raise SchemaError(f"tables {', '.join(TABLES)}", f"no {', '.join(absent)}", "give each, empty if need be")
     long = {name: table for name, table in tables.items() if isinstance(table, pa.RecordBatchReader)}
-    ready = {name: _sorted(name, _conform(name, tables[name], TABLES[name])) for name in TABLES if name not in long}
+    ready = {name: in_order(name, conform(name, tables[name], TABLES[name])) for name in TABLES if name not in long}
     label_keys = [str(label["key"]) for label in manifest["labels"]]
     channel_names = [str(channel["name"]) for channel in manifest["channels"]]
     check_tables(ready, label_keys, channel_names)
     known = ready["stays"]["stay_id"].combine_chunks()
 
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    _clear_up(folder)
+    clear_up(folder)
     aside.mkdir(parents=True, mode=0o700)
     try:
         digests: dict[str, str] = {}
@@ -196,7 +204,7 @@ def write_cohort(
         if truth is not None:
             (aside / "evaluation").mkdir(mode=0o700)
             path = aside / "evaluation" / "truth.parquet"
-            pq.write_table(_sorted("truth", _conform("truth", truth, TRUTH)), path, compression="zstd")
+            pq.write_table(in_order("truth", conform("truth", truth, TRUTH)), path, compression="zstd")
             os.chmod(path, 0o600)
         labels = [{"label_id": i, **dict(label)} for i, label in enumerate(manifest["labels"])]
         channels = [dict(channel) for channel in manifest["channels"]]
@@ -219,13 +227,13 @@ def write_cohort(
         with replacing(aside / "manifest.json") as path:
             path.write_text(json.dumps(written, indent=1, ensure_ascii=False), encoding="utf-8")
         sync_directory(aside)
-        _swap(aside, folder)
+        swap(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return written
 
 
-def _clear_up(folder: Path) -> None:
+def clear_up(folder: Path) -> None:
     """Put right what a killed writer left: the old cohort goes back if none is in place, half-written ones go."""
     left = sorted(folder.parent.glob(f".{folder.name}.*.old"))
     if left and not folder.exists():
@@ -234,7 +242,7 @@ def _clear_up(folder: Path) -> None:
         shutil.rmtree(stale, ignore_errors=True)
 
 
-def _swap(aside: Path, folder: Path) -> None:
+def swap(aside: Path, folder: Path) -> None:
     """Put `aside` where `folder` is; the old folder is removed last."""
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
@@ -313,7 +321,7 @@ def open_cohort(folder: Path, *, verify: bool = True) -> Cohort:
             raise CohortError(
                 f"{name}.parquet as a Parquet file", "a file cut short", "build the cohort again"
             ) from None
-        tables[name] = _conform(name, table, schema)
+        tables[name] = conform(name, table, schema)
     if verify:
         check_tables(
             tables, [str(v["key"]) for v in manifest["labels"]], [str(c["name"]) for c in manifest["channels"]]

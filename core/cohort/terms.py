@@ -2,7 +2,8 @@
 
 A plain restatement of the idea of NegEx (Chapman et al. 2001): a trigger before or after the term negates it within
 the sentence, until a word that ends its scope; some phrases that look like triggers aren't. Family history and things
-to be ruled out count as negated too: they don't say that the patient has it. For marking text, nothing more.
+to be ruled out count as negated too: they don't say that the patient has it. For marking text,
+and for a source of labels beside the record (`note_terms`).
 """
 
 import re
@@ -100,6 +101,7 @@ class TermMatch:
 @dataclass(frozen=True)
 class _Pattern:
     names: re.Pattern[str]
+    undrugged: re.Pattern[str]
     exact: re.Pattern[str] | None
     unless: re.Pattern[str] | None
 
@@ -136,6 +138,7 @@ def load_terms(path: Path | None = None) -> dict[str, _Pattern]:
         exact, unless = table.get("exact", []), table.get("unless", [])
         patterns[str(label)] = _Pattern(
             re.compile(_any([*table["names"], *table.get("drugs", [])], True), re.IGNORECASE),
+            re.compile(_any(table["names"], True), re.IGNORECASE),
             re.compile(_any(exact, False)) if exact else None,
             re.compile(_any(unless, True), re.IGNORECASE) if unless else None,
         )
@@ -174,7 +177,7 @@ def is_negated(before: str, after: str, config: TermConfig | None = None) -> boo
 
 
 def find_terms(
-    text: str, label_key: str, path: Path | None = None, config: TermConfig | None = None
+    text: str, label_key: str, path: Path | None = None, config: TermConfig | None = None, *, drugs: bool = True
 ) -> list[TermMatch]:
     """Find the words of a note that name a label.
 
@@ -188,6 +191,8 @@ def find_terms(
         Search terms; None uses the shipped ones.
     config
         How far a negation reaches.
+    drugs
+        Whether a drug given for the condition counts as naming it.
 
     Returns
     -------
@@ -197,7 +202,8 @@ def find_terms(
     pattern = load_terms(path).get(label_key)
     if pattern is None:
         return []
-    spans = [found.span() for found in pattern.names.finditer(text)]
+    names = pattern.names if drugs else pattern.undrugged
+    spans = [found.span() for found in names.finditer(text)]
     if pattern.exact is not None:
         spans += [found.span() for found in pattern.exact.finditer(text)]
     if not spans:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.cohort.labels_in import LabelsIn
 from core.cohort.sources.mimic_build import build
 from core.cohort.sources.mimic_notes import CHOICES, load_mimic4_notes
 from core.cohort.sources.mimic_stays import MIMIC4
@@ -21,6 +22,7 @@ def build_mimic4(
     split_file: Path | None = None,
     lenient: bool = False,
     progress: Callable[[str], None] | None = None,
+    labels_in: LabelsIn | None = None,
 ) -> dict[str, Any]:
     """Build the cohort of a MIMIC-IV folder.
 
@@ -43,6 +45,8 @@ def build_mimic4(
         Set aside and count what can be set aside, instead of refusing it.
     progress
         Called with what is being done.
+    labels_in
+        A file of labels to put beside those of the codes, or to be corrected in their stead.
 
     Returns
     -------
@@ -68,4 +72,5 @@ def build_mimic4(
         cutoff_hours=cutoff_hours,
         split_file=split_file,
         progress=progress,
+        labels_in=labels_in,
     )

@@ -7,9 +7,9 @@ from typing import Any
 
 from core.cohort.attrition import Attrition
 from core.cohort.channels import manifest_channels
-from core.cohort.phenotypes import manifest_label_groups, manifest_labels
+from core.cohort.labels_in import LabelsIn, check_labels_file, with_labels
 from core.cohort.sources.mimic_evidence import evidence_batches, load_evidence
-from core.cohort.sources.mimic_labels import PRIMARY_SOURCE, labels_table, load_labels
+from core.cohort.sources.mimic_labels import PHENOTYPING, LabelTask, labels_table
 from core.cohort.sources.mimic_notes import note_batches
 from core.cohort.sources.mimic_series import load_series, mark_series, observation_batches
 from core.cohort.sources.mimic_stays import StayNames, load_stays, split_patients, stays_table
@@ -38,6 +38,8 @@ def build(
     cutoff_hours: float | None,
     split_file: Path | None,
     progress: Callable[[str], None] | None,
+    labels_in: LabelsIn | None = None,
+    task: LabelTask = PHENOTYPING,
 ) -> dict[str, Any]:
     """Build and write the cohort of a MIMIC release; the tables are closed in any case.
 
@@ -49,6 +51,10 @@ def build(
         What the release calls its columns.
     load_notes
         Builds table `notes` and says how they fell.
+    labels_in
+        A file of labels to put beside those of the codes.
+    task
+        What the stays are labelled with.
 
     Returns
     -------
@@ -66,6 +72,8 @@ def build(
                 "a cut-off above 0 hours, or none", str(cutoff_hours), "give a number of hours such as 48"
             )
         say("looking at the files")
+        if labels_in is not None:
+            check_labels_file(labels_in)
         for table in REQUIRED:
             raw.require(table, "every cohort needs it")
         raw.look([*REQUIRED, *OPTIONAL])
@@ -74,8 +82,8 @@ def build(
         if not log.remaining:
             raise SourceError("an ICU stay that meets every criterion", "none", "name the whole published folder")
         split = split_patients(raw, split_file)
-        say("reading diagnoses")
-        coding = load_labels(raw, release)
+        say(f"reading {task.reading}")
+        coding = task.load(raw, release)
         say("reading charted items, laboratory results and outputs")
         series = load_series(raw, release)
         say("reading notes")
@@ -89,49 +97,55 @@ def build(
             "AND stay_id NOT IN (SELECT stay_id FROM notes)"
         )
         log.keep("any measured value or note", raw.count("SELECT count(*) FROM stay"))
-        uncoded = _note_uncoded(raw, log)
+        uncoded = _note_uncoded(raw, log, task)
         for reason, rows in sorted(raw.set_aside.items()):
             log.note(f"set aside: {rows} rows, {reason}")
+        stays, labels = stays_table(raw), labels_table(raw)
+        manifest = {
+            "name": raw.product,
+            "source": release,
+            "primary_source": task.source,
+            "label_sources": {task.source: dict(task.told)},
+            "cutoff_hours": cutoff_hours,
+            "labels": task.labels(),
+            "label_groups": task.groups(),
+            "channels": manifest_channels(),
+            "attrition": log.lines(),
+            "licence": f"{raw.product}, PhysioNet: the demo under the Open Database License 1.0, the full database "
+            "under the PhysioNet Credentialed Health Data Use Agreement: keep derived files under the same terms",
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "labels_against": "recorded",
+            "seed": None,
+            "noise": None,
+            "not_recorded": uncoded,
+            "coding": coding,
+            "split": split,
+            "note_reading": noted,
+            **series,
+            "set_aside": dict(sorted(raw.set_aside.items())),
+            "lenient": raw.lenient,
+            "files": sorted(raw.read),
+        }
+        if labels_in is not None:
+            say("reading the file of labels")
+            labels, manifest = with_labels(stays, labels, manifest, labels_in)
         say("writing")
         return write_cohort(
             target,
             {
-                "stays": stays_table(raw),
-                "labels": labels_table(raw),
+                "stays": stays,
+                "labels": labels,
                 "observations": observation_batches(raw, _BATCH),
                 "notes": note_batches(raw, _NOTE_BATCH),
                 "review_evidence": evidence_batches(raw, _BATCH),
             },
-            {
-                "name": raw.product,
-                "source": release,
-                "primary_source": PRIMARY_SOURCE,
-                "cutoff_hours": cutoff_hours,
-                "labels": manifest_labels(),
-                "label_groups": manifest_label_groups(),
-                "channels": manifest_channels(),
-                "attrition": log.lines(),
-                "licence": f"{raw.product}, PhysioNet: the demo under the Open Database License 1.0, the full database "
-                "under the PhysioNet Credentialed Health Data Use Agreement: keep derived files under the same terms",
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "labels_against": "recorded",
-                "seed": None,
-                "noise": None,
-                "not_recorded": uncoded,
-                "coding": coding,
-                "split": split,
-                "note_reading": noted,
-                **series,
-                "set_aside": dict(sorted(raw.set_aside.items())),
-                "lenient": raw.lenient,
-                "files": sorted(raw.read),
-            },
+            manifest,
         )
     finally:
         raw.close()
 
 
-def _note_uncoded(raw: MimicTables, log: Attrition) -> int:
+def _note_uncoded(raw: MimicTables, log: Attrition, task: LabelTask) -> int:
     coded = raw.count("SELECT count(DISTINCT stay_id) FROM label SEMI JOIN stay USING (stay_id)")
-    log.note(f"kept as not recorded: {log.remaining - coded} stays without a coded diagnosis")
+    log.note(f"kept as not recorded: {log.remaining - coded} stays without {task.wanted}")
     return log.remaining - coded

@@ -4,15 +4,44 @@ A stay has a label if any code of its admission is in the label's definition of 
 code is not recorded: it has no rows.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from core.cohort.labelset import PHENOTYPES
-from core.cohort.phenotypes import bare, phenotypes_of
+from core.cohort.phenotypes import bare, manifest_label_groups, manifest_labels, phenotypes_of
 from core.cohort.sources.mimic_tables import MimicTables
 
 PRIMARY_SOURCE = "icd"
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """What a cohort's stays are labelled with.
+
+    Parameters
+    ----------
+    source
+        What the labels' source is called.
+    told
+        Its entry in the manifest's `label_sources`: kind and title.
+    reading, wanted
+        What is read, and what a stay lacks that is not recorded, in words.
+    labels, groups
+        Give the manifest's `labels` and `label_groups`.
+    load
+        Builds table `label` of a release and says how it fell.
+    """
+
+    source: str
+    told: Mapping[str, str]
+    reading: str
+    wanted: str
+    labels: Callable[[], list[dict[str, Any]]]
+    groups: Callable[[], list[dict[str, Any]]]
+    load: Callable[[MimicTables, str], dict[str, Any]]
 
 
 def load_labels(raw: MimicTables, release: str) -> dict[str, Any]:
@@ -81,3 +110,15 @@ def labels_table(raw: MimicTables) -> pa.Table:
     return raw.sql.sql(
         "SELECT label.* FROM label SEMI JOIN stay USING (stay_id) ORDER BY stay_id, label, source"
     ).to_arrow_table()
+
+
+PHENOTYPING = LabelTask(
+    PRIMARY_SOURCE,
+    {"kind": "codes", "title": "billing codes"},
+    "diagnoses",
+    "a coded diagnosis",
+    manifest_labels,
+    manifest_label_groups,
+    load_labels,
+)
+"""25 phenotypes from billing codes."""
