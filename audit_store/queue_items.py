@@ -222,11 +222,13 @@ def items(flags: Flags, marks: Marks, wanted: Wanted) -> np.ndarray:
     offered = np.flatnonzero(passes & (answered == wanted.mine))
     _, first = np.unique(item[offered], return_index=True)  # flags are in order of suspicion: the first is the best
     best: np.ndarray = rows[offered[np.sort(first)]]
-    return best[_order(flags, best, wanted.order)]
+    ordered: np.ndarray = best[_order(flags, best, wanted.order)]
+    return ordered
 
 
 def _order(flags: Flags, best: np.ndarray, order: str) -> np.ndarray:
-    columns, placed = flags.columns, np.arange(len(best))
+    columns = flags.columns
+    placed: np.ndarray = np.arange(len(best))
     if order == "patient" and len(best):
         patients, inverse = np.unique(columns["patient_id"][best], return_inverse=True)
         leading = np.full(len(patients), len(flags.pair), np.int64)
