@@ -1,8 +1,8 @@
 """The eICU Collaborative Research Database: from a folder of published files to a cohort.
 
-Raw tables go through DuckDB in memory. Raw `vitalPeriodic`, `vitalAperiodic`, `lab` and `nurseCharting` are read where
-present, an hourly table in ricu/YAIB columns (`hourly.parquet`) wins where both have a value. Labels come from
-`diagnosis.icd9code`; stays without a code are not recorded. Times are hours from unit admission.
+Raw tables go through DuckDB within bounded memory, each file once. Raw `vitalPeriodic`, `vitalAperiodic`, `lab` and
+`nurseCharting` are read where present, an hourly table in ricu/YAIB columns (`hourly.parquet`) wins where both have a
+value. Labels come from `diagnosis.icd9code`; stays without a code are not recorded. Hours count from unit admission.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from core.cohort.attrition import Attrition
-from core.cohort.channels import CHANNELS, manifest_channels
+from core.cohort.channels import manifest_channels
+from core.cohort.labels_in import LabelsIn, with_labels
 from core.cohort.phenotypes import manifest_label_groups, manifest_labels
-from core.cohort.sources.eicu_evidence import evidence_table, load_evidence
+from core.cohort.sources.eicu_evidence import evidence_batches, load_evidence
 from core.cohort.sources.eicu_labels import PRIMARY_SOURCE, labels_table, load_labels
-from core.cohort.sources.eicu_notes import load_notes, notes_table
-from core.cohort.sources.eicu_series import STATIC_CHANNELS, converted_values, load_series, observations_table
+from core.cohort.sources.eicu_notes import load_notes
+from core.cohort.sources.eicu_series import load_series
 from core.cohort.sources.eicu_stays import load_stays, order_visits, stays_table
 from core.cohort.sources.eicu_tables import RawFolder
+from core.cohort.sources.mimic_notes import note_batches
+from core.cohort.sources.mimic_series import mark_series, observation_batches
 from core.cohort.store import write_cohort
 from core.errors import ConfigError
 
@@ -26,6 +29,15 @@ LICENCE = (
     "eICU Collaborative Research Database; the demo under the Open Database License 1.0 (PhysioNet), the full database "
     "under the PhysioNet Credentialed Health Data Use Agreement: keep derived files under the same terms"
 )
+
+TABLES = (
+    *("patient", "diagnosis", "vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting", "respiratoryCharting"),
+    *("intakeOutput", "physicalExam", "pastHistory", "note", "treatment", "admissionDx", "apacheApsVar"),
+    *("carePlanGeneral", "medication", "infusionDrug", "admissionDrug", "microLab", "respiratoryCare"),
+)
+"""Tables that are read where they are there."""
+_BATCH = 1 << 16
+_NOTE_BATCH = 1 << 10
 
 
 def _silent(stage: str) -> None:
@@ -37,7 +49,10 @@ def build_eicu(
     target: Path,
     *,
     cutoff_hours: float | None = 48.0,
+    unit_stays: str = "any",
+    lenient: bool = False,
     progress: Callable[[str], None] | None = None,
+    labels_in: LabelsIn | None = None,
 ) -> dict[str, Any]:
     """Build the cohort of an eICU folder.
 
@@ -50,8 +65,14 @@ def build_eicu(
         The cohort's folder; replaced only once the new one is complete.
     cutoff_hours
         Models read what was charted before this hour of the unit stay; None: all of it.
+    unit_stays
+        ``any`` unit stay, or the ``first`` of each hospital stay alone.
+    lenient
+        Set aside and count what can be set aside, instead of refusing it.
     progress
         Called with what is being done.
+    labels_in
+        A file of labels to put beside those of the codes, or to be corrected in their stead.
 
     Returns
     -------
@@ -66,10 +87,11 @@ def build_eicu(
     if cutoff_hours is not None and not 0 < cutoff_hours < float("inf"):
         raise ConfigError("a cut-off above 0 hours, or none", str(cutoff_hours), "give a number of hours such as 48")
     say = progress or _silent
-    raw = RawFolder(source)
+    raw = RawFolder(source, lenient=lenient)
     try:
+        raw.look(TABLES)
         say("reading stays")
-        log = load_stays(raw)
+        log = load_stays(raw, unit_stays)
         say("reading diagnoses")
         coding = load_labels(raw)
         say("reading vital signs and laboratory values")
@@ -79,22 +101,26 @@ def build_eicu(
         say("reading treatments and other evidence for readers")
         load_evidence(raw)
         say("putting the cohort together")
-        _modalities(raw, cutoff_hours)
+        mark_series(raw, cutoff_hours)
         _remove_empty(raw, log)
         visits = order_visits(raw)
         coded = int(raw.one("SELECT count(DISTINCT stay_id) FROM label SEMI JOIN stay USING (stay_id)")[0])
         log.note(f"kept as not recorded: {log.remaining - coded} stays without a coded diagnosis")
+        for reason, rows in sorted(raw.set_aside.items()):
+            log.note(f"set aside: {rows} rows, {reason}")
+        stays = stays_table(raw)
         tables = {
-            "stays": stays_table(raw),
-            "observations": observations_table(raw),
-            "notes": notes_table(raw),
+            "stays": stays,
+            "observations": observation_batches(raw, _BATCH),
+            "notes": note_batches(raw, _NOTE_BATCH),
             "labels": labels_table(raw),
-            "review_evidence": evidence_table(raw),
+            "review_evidence": evidence_batches(raw, _BATCH),
         }
         manifest = {
             "name": "eICU",
             "source": "eicu",
             "primary_source": PRIMARY_SOURCE,
+            "label_sources": {PRIMARY_SOURCE: {"kind": "codes", "title": "billing codes"}},
             "cutoff_hours": cutoff_hours,
             "labels": manifest_labels(),
             "label_groups": manifest_label_groups(),
@@ -109,39 +135,19 @@ def build_eicu(
             "coding": coding,
             "visit_order": visits,
             "note_reading": noted,
-            "removed_values": series["removed_values"],
-            "unreadable_values": series["unreadable_values"],
-            "converted_values": converted_values(raw),
-            "ignored_columns": series["ignored_columns"],
+            "unit_stays": unit_stays,
+            **series,
+            "set_aside": dict(sorted(raw.set_aside.items())),
+            "lenient": lenient,
             "files": sorted(set(raw.read)),
         }
+        if labels_in is not None:
+            say("reading the file of labels")
+            tables["labels"], manifest = with_labels(stays, tables["labels"], manifest, labels_in)
+        say("writing")
+        return write_cohort(target, tables, manifest)
     finally:
         raw.close()
-    say("writing")
-    return write_cohort(target, tables, manifest)
-
-
-def _modalities(raw: RawFolder, cutoff_hours: float | None) -> None:
-    """Table `modality`: what a model can read of each stay.
-
-    A series is any value of a model's channel, within the stay and before the cut-off, other than height and weight;
-    where there is none, height and weight are no series either and are left out.
-    """
-    names = ", ".join(f"'{c.name}'" for c in CHANNELS if c.model and c.name not in STATIC_CHANNELS)
-    before = "true" if cutoff_hours is None else f"hour < {cutoff_hours!r}"
-    raw.sql.execute(
-        f"""CREATE OR REPLACE TABLE modality AS
-        SELECT stay_id,
-            stay_id IN (SELECT stay_id FROM observation JOIN stay USING (stay_id)
-                WHERE channel IN ({names}) AND hour >= 0 AND hour <= los_hours AND {before}) AS has_series,
-            stay_id IN (SELECT stay_id FROM notes WHERE model_end IS NOT NULL) AS has_note
-        FROM stay"""
-    )
-    static = ", ".join(f"'{name}'" for name in STATIC_CHANNELS)
-    raw.sql.execute(
-        f"""DELETE FROM observation WHERE channel IN ({static})
-        AND stay_id NOT IN (SELECT stay_id FROM modality WHERE has_series)"""
-    )
 
 
 def _remove_empty(raw: RawFolder, log: Attrition) -> None:

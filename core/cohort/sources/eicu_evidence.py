@@ -8,6 +8,7 @@ import re
 
 import pyarrow as pa
 
+from core.cohort.schema import REVIEW_EVIDENCE
 from core.cohort.sources.eicu_bedside import (
     add_evidence,
     cultures,
@@ -212,10 +213,12 @@ def _care_plan(raw: RawFolder) -> None:
         )
 
 
-def evidence_table(raw: RawFolder) -> pa.Table:
-    """Return the cohort's review evidence of the stays that remain, in a fixed order."""
-    return raw.sql.sql(
+def evidence_batches(raw: RawFolder, rows: int) -> pa.RecordBatchReader:
+    """Give the review evidence of the stays that remain, in a fixed order, `rows` at a time."""
+    return raw.stream(
         """SELECT stay_id, hour::FLOAT AS hour, kind, name, value::FLOAT AS value, unit, text, source
         FROM evidence SEMI JOIN stay USING (stay_id)
-        ORDER BY stay_id, hour, kind, name, value, text, source"""
-    ).to_arrow_table()
+        ORDER BY stay_id, hour, kind, name, value, text, source""",
+        REVIEW_EVIDENCE,
+        rows,
+    )

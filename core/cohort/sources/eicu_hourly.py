@@ -1,7 +1,7 @@
 """The long table of measured values, and the hourly table in ricu/YAIB columns that may fill it.
 
-`measured` holds (stay_id, hour, channel, value, rank, origin, converted); of two values of one moment the lower rank
-counts.
+`measured` holds (stay_id, hour, channel as a number, value, rank, origin, converted, plausible); of two values of one
+moment the lower rank counts.
 """
 
 from pathlib import Path
@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.cohort.channels import BY_NAME
 from core.cohort.sources.eicu_tables import RawFolder, quoted
 from core.cohort.sources.eicu_vocabulary import HOURLY, Measure
+from core.cohort.sources.mimic_items import channel_number
 from core.errors import SourceError
 
 HOURLY_FILE = "hourly.parquet"
@@ -20,8 +22,8 @@ HOURLY_FILE = "hourly.parquet"
 def create_measured(raw: RawFolder) -> None:
     """Create the empty long table."""
     raw.sql.execute(
-        "CREATE OR REPLACE TABLE measured (stay_id BIGINT, hour DOUBLE, channel VARCHAR, value DOUBLE, rank INTEGER, "
-        "origin VARCHAR, converted BOOLEAN)"
+        "CREATE OR REPLACE TABLE measured (stay_id BIGINT, hour DOUBLE, channel UTINYINT, value DOUBLE, rank UTINYINT, "
+        "origin VARCHAR, converted BOOLEAN, plausible BOOLEAN)"
     )
 
 
@@ -40,11 +42,15 @@ def _conversion(measure: Measure, value: str) -> tuple[str, str]:
 
 
 def insert_measure(raw: RawFolder, origin: str, measure: Measure, query: str, rank: int) -> None:
-    """Add the rows of `query` (stay_id, hour, value) as a measure of `origin`."""
+    """Add the rows of `query` (stay_id, hour, value) as a measure of `origin`, in the channel's unit, judged."""
     value, converted = _conversion(measure, "value")
+    channel = BY_NAME[measure.channel]
+    low, high = (float(end) for end in channel.plausible)
+    plausible = f"turned BETWEEN {low!r} AND {high!r}" + (" AND turned = floor(turned)" if channel.codes else "")
     raw.sql.execute(
-        f"INSERT INTO measured SELECT stay_id, hour, {quoted(measure.channel)}, {value}, {rank}, {quoted(origin)}, "
-        f"{converted} FROM ({query}) WHERE value IS NOT NULL AND hour IS NOT NULL"
+        f"INSERT INTO measured SELECT stay_id, hour, {channel_number(channel.name)}, turned, {rank}, {quoted(origin)}, "
+        f"converted, {plausible} FROM (SELECT stay_id, hour, {value} AS turned, {converted} AS converted "
+        f"FROM ({query}) SEMI JOIN stay USING (stay_id) WHERE value IS NOT NULL AND hour IS NOT NULL)"
     )
 
 

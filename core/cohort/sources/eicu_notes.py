@@ -21,6 +21,8 @@ _TABLES: tuple[tuple[str, str, str, Callable[[str, str], Reading | None]], ...] 
     ("note", "note", "notetext", read_note),
 )
 """Table, prefix of its columns, column of the charted value, reader; the position is part of the note's id."""
+_GATHERED_ROWS = 1_000_000
+"""So many phrases are put together at a time."""
 EARLIER = "As charted before: "
 """Opens the line of repeated phrases."""
 
@@ -104,9 +106,19 @@ def _assemble(raw: RawFolder, cutoff_hours: float | None) -> None:
     """Join phrases into notes; the model's span is the front part, of phrases that are new to it."""
     end = "true" if cutoff_hours is None else f"minute < {cutoff_hours * 60!r} AND entered < {cutoff_hours * 60!r}"
     raw.sql.execute(
-        f"""CREATE OR REPLACE TABLE notes AS
+        "CREATE OR REPLACE TABLE notes (stay_id BIGINT, note_id BIGINT, hour FLOAT, category VARCHAR, text VARCHAR, "
+        "model_start INTEGER, model_end INTEGER)"
+    )
+    parts = 1 + raw.count("SELECT count(*) FROM phrase") // _GATHERED_ROWS
+    for part in range(parts):
+        _assemble_part(raw, end, f"stay_id % {parts} = {part}")
+
+
+def _assemble_part(raw: RawFolder, end: str, whose: str) -> None:
+    raw.sql.execute(
+        f"""INSERT INTO notes
         WITH told AS (
-            SELECT *, model AND {end} AS readable FROM phrase
+            SELECT *, model AND {end} AS readable FROM phrase WHERE {whose}
             QUALIFY row_number() OVER (PARTITION BY stay_id, category, minute, heading, text ORDER BY row_id) = 1
         ), marked AS (
             SELECT *, row_number() OVER (PARTITION BY stay_id, category, heading, text, readable
@@ -133,10 +145,3 @@ def _assemble(raw: RawFolder, cutoff_hours: float | None) -> None:
             CASE WHEN readable THEN length(front) END::INTEGER AS model_end
         FROM whole WHERE front IS NOT NULL"""
     )
-
-
-def notes_table(raw: RawFolder) -> pa.Table:
-    """Return the cohort's notes of the stays that remain."""
-    return raw.sql.sql(
-        "SELECT notes.* FROM notes SEMI JOIN stay USING (stay_id) ORDER BY stay_id, hour, note_id"
-    ).to_arrow_table()

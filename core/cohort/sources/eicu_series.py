@@ -2,26 +2,26 @@
 
 Every source is brought into one long table (stay, hour, channel, value) in the channel's unit; values outside the
 plausible range are removed and counted. Where the hourly table has a value for a stay, channel and hour, it wins over
-the raw tables. Nothing is imputed or averaged.
+the raw tables. Nothing is imputed or averaged. Each file is read once; the long table lies on disk and is gathered
+in parts, so that memory does not grow with the database.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import pyarrow as pa
-
-from core.cohort.channels import BY_NAME, CHANNELS
+from core.cohort.channels import CHANNELS
 from core.cohort.sources import eicu_vocabulary as words
 from core.cohort.sources.eicu_hourly import HOURLY_FILE, create_measured, insert_measure, read_hourly
 from core.cohort.sources.eicu_tables import RawFolder, quoted
 from core.cohort.sources.eicu_vocabulary import Measure
+from core.cohort.sources.mimic_items import channel_number
+from core.cohort.sources.mimic_series import CHECKED_ROWS, OUTSIDE_SHARE, STRANGE_UNIT_SHARE
 from core.errors import SourceError
 
-STATIC_CHANNELS = ("height", "weight")
-"""Channels that alone do not make a time series."""
 _RAW = ("vitalPeriodic", "vitalAperiodic", "lab", "nurseCharting")
-_UNIT_CHECK_ROWS = 20
-_UNIT_CHECK_SHARE = 0.5
+_GATHERED_ROWS = 10_000_000
+_BETWEEN = chr(31)
+"""Stands between the two names of a charted item."""
 
 
 def load_series(raw: RawFolder) -> dict[str, Any]:
@@ -46,18 +46,21 @@ def load_series(raw: RawFolder) -> dict[str, Any]:
             "add the vital signs and laboratory tables",
         )
     create_measured(raw)
-    notes: dict[str, Any] = {"unreadable_values": {}, "ignored_columns": []}
+    notes: dict[str, Any] = {"unreadable_values": {}, "ignored_columns": [], "strange_units": {}}
     if hourly.is_file():
         notes["ignored_columns"] = read_hourly(raw, hourly)
     _columns(raw, "vitalPeriodic", words.MONITOR, rank=1, step=words.MONITOR_STEP_MINUTES)
     _nurse_charting(raw, notes["unreadable_values"])
     _columns(raw, "vitalAperiodic", words.CUFF, rank=3, step=None)
-    _lab(raw)
+    _lab(raw, notes["strange_units"])
     _respiratory(raw, notes["unreadable_values"])
     _intake_output(raw)
     _admission(raw)
     _physical_exam(raw, notes["unreadable_values"])
-    notes["removed_values"] = _settle(raw)
+    _judge(raw)
+    notes["removed_values"] = _by_channel(raw, "NOT plausible")
+    notes["converted_values"] = _by_channel(raw, "converted")
+    _gather(raw)
     return notes
 
 
@@ -82,31 +85,47 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(quoted(name) for name in dict.fromkeys(names))
 
 
-def _lab(raw: RawFolder) -> None:
-    """Read `lab`: known names in known units; of a revised result the last revision."""
+def _enum(raw: RawFolder, name: str, values: Iterable[str]) -> None:
+    """Create a type of so many texts: what is none of them is null when cast, what is one takes a byte."""
+    raw.sql.execute(f"DROP TYPE IF EXISTS {name}")
+    raw.sql.execute(f"CREATE TYPE {name} AS ENUM ({_listed(values)})")
+
+
+def _lab(raw: RawFolder, strange_units: dict[str, int]) -> None:
+    """Read `lab`: known names in known units; of a revised result the last revision.
+
+    A stray unit is left out and counted; a test of which more is in no known unit is refused.
+    """
+    _enum(raw, "lab_item", words.LAB)
+    item = "TRY_CAST(lower(labname) AS lab_item)"
     if not raw.load_optional(
         "lab",
         ("labname", "labmeasurenamesystem"),
         ("patientunitstayid", "labresultoffset", "labresult", "labresultrevisedoffset"),
-        f"lower(trim(labname)) IN ({_listed(words.LAB)})",
+        f"{item} IS NOT NULL",
+        {"item": item, "unit": "replace(lower(coalesce(labmeasurenamesystem, '')), ' ', '')"},
     ):
         return
     for name, measure in words.LAB.items():
         units = ", ".join(quoted(unit) for unit in measure.units)
-        unit = "replace(lower(coalesce(labmeasurenamesystem, '')), ' ', '')"
-        where = f"lower(labname) = {quoted(name)} AND labresult IS NOT NULL"
-        (strange,) = raw.one(f"SELECT count(*) FROM lab WHERE {where} AND {unit} NOT IN ('', {units})")
-        if strange:
-            raise SourceError(
-                f"lab {name} in {' or '.join(measure.units)}", f"another unit in {strange} rows", "convert those rows"
+        where = f"item = {quoted(name)} AND labresult IS NOT NULL"
+        rows, strange = raw.one(f"SELECT count(*), count(*) FILTER (unit NOT IN ('', {units})) FROM lab WHERE {where}")
+        if strange > STRANGE_UNIT_SHARE * rows:
+            raw.refuse(
+                f"{raw.file('lab')}: {name} in {' or '.join(measure.units)}",
+                f"another unit in {int(strange)} of {int(rows)} rows",
+                "convert those rows",
+                rows=int(strange),
             )
+        if strange:
+            strange_units[measure.channel] = strange_units.get(measure.channel, 0) + int(strange)
         insert_measure(
             raw,
             "lab",
             measure,
             f"SELECT patientunitstayid::BIGINT AS stay_id, labresultoffset / 60.0 AS hour, "
             f"arg_max(labresult, coalesce(labresultrevisedoffset, labresultoffset)) AS value FROM lab WHERE {where} "
-            "GROUP BY patientunitstayid, labresultoffset",
+            f"AND unit IN ('', {units}) GROUP BY patientunitstayid, labresultoffset",
             4,
         )
     raw.sql.execute("DROP TABLE lab")
@@ -125,21 +144,37 @@ def _charted(raw: RawFolder, origin: str, measure: Measure, query: str, rank: in
 
 
 def _nurse_charting(raw: RawFolder, unreadable: dict[str, int]) -> None:
+    """Vital signs and coma scale of `nurseCharting`; a total that was not charted is the sum of its three parts."""
     label, name = "nursingchartcelltypevallabel", "nursingchartcelltypevalname"
+    _enum(raw, "nurse_item", (_BETWEEN.join(names) for names in words.NURSE))
+    item = f"TRY_CAST(lower({label}) || {quoted(_BETWEEN)} || lower({name}) AS nurse_item)"
     if not raw.load_optional(
         "nurseCharting",
         (label, name, "nursingchartvalue"),
         ("patientunitstayid", "nursingchartoffset"),
-        f"lower(trim({label})) IN ({_listed(first for first, _ in words.NURSE)})",
+        f"{item} IS NOT NULL",
+        {"item": item, "charted": "nursingchartvalue"},
     ):
         return
-    for (first, second), measure in words.NURSE.items():
+    for names, measure in words.NURSE.items():
         query = (
-            "SELECT patientunitstayid::BIGINT AS stay_id, nursingchartoffset / 60.0 AS hour, nursingchartvalue AS text "
-            f"FROM nurseCharting WHERE lower({label}) = {quoted(first)} AND lower({name}) = {quoted(second)}"
+            "SELECT patientunitstayid::BIGINT AS stay_id, nursingchartoffset / 60.0 AS hour, charted AS text "
+            f"FROM nurseCharting WHERE item = {quoted(_BETWEEN.join(names))}"
         )
         _charted(raw, "nurseCharting", measure, query, 2, unreadable)
     raw.sql.execute("DROP TABLE nurseCharting")
+    _coma_sum(raw, "nurseCharting", 3)
+
+
+def _coma_sum(raw: RawFolder, origin: str, rank: int) -> None:
+    """Add the total of the coma scale where eyes, motor and verbal were charted at the same moment."""
+    parts = ", ".join(str(channel_number(name)) for name in ("gcs_eye", "gcs_motor", "gcs_verbal"))
+    query = (
+        f"SELECT stay_id, hour, sum(value) AS value FROM measured WHERE origin = {quoted(origin)} "
+        f"AND channel IN ({parts}) AND plausible GROUP BY stay_id, hour "
+        "HAVING count(*) = 3 AND count(DISTINCT channel) = 3"
+    )
+    insert_measure(raw, origin, Measure("gcs_total"), query, rank)
 
 
 def _respiratory(raw: RawFolder, unreadable: dict[str, int]) -> None:
@@ -147,7 +182,7 @@ def _respiratory(raw: RawFolder, unreadable: dict[str, int]) -> None:
         "respiratoryCharting",
         ("respchartvaluelabel", "respchartvalue"),
         ("patientunitstayid", "respchartoffset"),
-        f"lower(trim(respchartvaluelabel)) IN ({_listed(words.RESPIRATORY)})",
+        f"lower(respchartvaluelabel) IN ({_listed(words.RESPIRATORY)})",
     ):
         return
     for label, measure in words.RESPIRATORY.items():
@@ -185,7 +220,8 @@ def _admission(raw: RawFolder) -> None:
         raw, "patient", Measure("weight"), "SELECT stay_id, 0.0 AS hour, admissionweight AS value FROM stay", 5
     )
     raw.sql.execute(
-        f"UPDATE measured SET converted = true FROM stay WHERE origin = 'patient' AND channel = 'height' "
+        f"UPDATE measured SET converted = true FROM stay WHERE origin = 'patient' "
+        f"AND channel = {channel_number('height')} "
         f"AND measured.stay_id = stay.stay_id AND admissionheight BETWEEN {low} AND {high}"
     )
 
@@ -221,87 +257,49 @@ def _physical_exam(raw: RawFolder, unreadable: dict[str, int]) -> None:
         _charted(raw, "physicalExam", measure, query(like), 3, unreadable)
     total = query("Neurologic/GCS/%", "AND regexp_full_match(physicalexampath, '.*/GCS/[0-9]+')")
     _charted(raw, "physicalExam", Measure("gcs_total"), total, 3, unreadable)
-    raw.sql.execute(
-        """INSERT INTO measured
-        SELECT stay_id, hour, 'gcs_total', sum(value), 4, 'physicalExam', false FROM measured
-        WHERE origin = 'physicalExam' AND channel IN ('gcs_eye', 'gcs_motor', 'gcs_verbal')
-        GROUP BY stay_id, hour HAVING count(DISTINCT channel) = 3"""
-    )
+    _coma_sum(raw, "physicalExam", 4)
 
 
-def _settle(raw: RawFolder) -> dict[str, int]:
-    """Check units, remove implausible values, let the hourly table win, leave one value a moment; count the removed."""
-    sql = raw.sql
-    sql.execute("DELETE FROM measured WHERE stay_id NOT IN (SELECT stay_id FROM stay)")
-    limits = pa.table(
-        {
-            "channel": [c.name for c in CHANNELS],
-            "low": [float(c.plausible[0]) for c in CHANNELS],
-            "high": [float(c.plausible[1]) for c in CHANNELS],
-            "scored": [c.codes is not None for c in CHANNELS],
-        }
-    )
-    sql.register("limits", limits)
-    sql.execute(
-        """CREATE OR REPLACE TABLE judged AS SELECT measured.*,
-            value BETWEEN low AND high AND (NOT scored OR value = floor(value)) AS plausible
-        FROM measured JOIN limits USING (channel)"""
-    )
-    strange = sql.execute(
-        f"""SELECT origin, channel, count(*), count(*) FILTER (NOT plausible) FROM judged GROUP BY ALL
-        HAVING count(*) >= {_UNIT_CHECK_ROWS} AND count(*) FILTER (NOT plausible) > {_UNIT_CHECK_SHARE} * count(*)
+def _judge(raw: RawFolder) -> None:
+    """Refuse a table's channel most of whose values lie out of range; a lenient reader sets them aside."""
+    strange = raw.sql.execute(
+        f"""SELECT origin, channel, count(*), count(*) FILTER (NOT plausible) FROM measured GROUP BY ALL
+        HAVING count(*) >= {CHECKED_ROWS} AND count(*) FILTER (NOT plausible) > {OUTSIDE_SHARE} * count(*)
         ORDER BY ALL"""
     ).fetchall()
-    if strange:
-        origin, name, rows, outside = strange[0]
-        channel = BY_NAME[str(name)]
-        raise SourceError(
+    for origin, place, rows, outside in strange:
+        channel = CHANNELS[int(place)]
+        raw.refuse(
             f"{origin}: {channel.title} in {channel.unit or 'no unit'} between {channel.plausible[0]:g} and "
             f"{channel.plausible[1]:g}",
             f"{outside} of {rows} values outside, so another unit",
             "convert that column",
+            rows=int(rows),
         )
-    removed = sql.execute("SELECT channel, count(*) FROM judged WHERE NOT plausible GROUP BY 1 ORDER BY 1").fetchall()
-    sql.execute(
-        f"""CREATE OR REPLACE TABLE observation AS
-        WITH good AS (SELECT * FROM judged WHERE plausible),
-        taken AS (SELECT DISTINCT stay_id, channel, floor(hour) AS bin FROM good WHERE origin = {quoted(HOURLY_FILE)})
-        SELECT stay_id, hour::FLOAT AS hour, channel, value::FLOAT AS value
-        FROM good WHERE origin = {quoted(HOURLY_FILE)} OR NOT EXISTS (
-            SELECT 1 FROM taken WHERE taken.stay_id = good.stay_id AND taken.channel = good.channel
-            AND taken.bin = floor(good.hour))
-        QUALIFY row_number() OVER (PARTITION BY stay_id, channel, hour::FLOAT ORDER BY rank, origin, value) = 1"""
+        raw.sql.execute(f"DELETE FROM measured WHERE origin = {quoted(str(origin))} AND channel = {int(place)}")
+
+
+def _gather(raw: RawFolder) -> None:
+    """Build `observation`: plausible values, the hourly table's where it has one, one value a moment."""
+    raw.sql.execute(
+        "CREATE OR REPLACE TABLE observation (stay_id BIGINT, hour FLOAT, channel UTINYINT, value FLOAT)",
     )
-    sql.unregister("limits")
-    return {str(channel): int(count) for channel, count in removed}
+    parts = 1 + raw.count("SELECT count(*) FROM measured") // _GATHERED_ROWS
+    for part in range(parts):
+        raw.sql.execute(
+            f"""INSERT INTO observation
+            WITH good AS (SELECT * FROM measured WHERE plausible AND stay_id % {parts} = {part}),
+            taken AS (
+                SELECT DISTINCT stay_id, channel, floor(hour) AS bin FROM good WHERE origin = {quoted(HOURLY_FILE)})
+            SELECT stay_id, hour::FLOAT AS hour, channel, value::FLOAT AS value
+            FROM good WHERE origin = {quoted(HOURLY_FILE)} OR NOT EXISTS (
+                SELECT 1 FROM taken WHERE taken.stay_id = good.stay_id AND taken.channel = good.channel
+                AND taken.bin = floor(good.hour))
+            QUALIFY row_number() OVER (PARTITION BY stay_id, channel, hour::FLOAT ORDER BY rank, origin, value) = 1"""
+        )
+    raw.sql.execute("DROP TABLE measured")
 
 
-def converted_values(raw: RawFolder) -> dict[str, int]:
-    """Count the values that were met in another unit and converted, by channel."""
-    rows = raw.sql.execute("SELECT channel, count(*) FROM measured WHERE converted GROUP BY 1 ORDER BY 1").fetchall()
-    return {str(channel): int(count) for channel, count in rows}
-
-
-def observations_table(raw: RawFolder) -> pa.Table:
-    """Return the cohort's observations of the stays that remain, with category names where a channel has them."""
-    names = [
-        (c.name, float(code), name)
-        for c in CHANNELS
-        for code, name in zip(c.codes or (), c.categories or (), strict=True)
-    ]
-    raw.sql.register(
-        "categories",
-        pa.table(
-            {
-                "channel": [n[0] for n in names],
-                "value": pa.array([n[1] for n in names], pa.float32()),
-                "category": [n[2] for n in names],
-            }
-        ),
-    )
-    table = raw.sql.sql(
-        """SELECT stay_id, hour, channel, value, category FROM observation SEMI JOIN stay USING (stay_id)
-        LEFT JOIN categories USING (channel, value) ORDER BY stay_id, hour, channel"""
-    ).to_arrow_table()
-    raw.sql.unregister("categories")
-    return table
+def _by_channel(raw: RawFolder, condition: str) -> dict[str, int]:
+    rows = raw.sql.execute(f"SELECT channel, count(*) FROM measured WHERE {condition} GROUP BY 1").fetchall()
+    return dict(sorted((CHANNELS[int(place)].name, int(count)) for place, count in rows))

@@ -5,7 +5,7 @@ import pyarrow as pa
 from core.cohort.attrition import Attrition
 from core.cohort.sources.eicu_tables import RawFolder
 from core.cohort.store import is_test_patient, stable_id
-from core.errors import SourceError
+from core.errors import ConfigError, SourceError
 
 ADULT_YEARS = 18
 """Youngest age kept, years; as the published phenotyping cohorts."""
@@ -32,40 +32,49 @@ _NUMBERS = (
 )
 
 
-def load_stays(raw: RawFolder) -> Attrition:
-    """Load `patient` into table `stay`, one row per kept unit stay, with split and patient id.
+UNIT_STAYS = ("any", "first")
+"""Which unit stays of a hospital stay are kept."""
+
+
+def load_stays(raw: RawFolder, unit_stays: str = "any") -> Attrition:
+    """Load `patient` into table `stay`, one row per kept unit stay, with split and patient id; `known` names them all.
 
     Adults and stays whose age is not recorded are kept; so are stays longer than no time at all.
+
+    Parameters
+    ----------
+    unit_stays
+        ``any``, or ``first``: the first unit stay of its hospital stay alone, by `unitvisitnumber`.
 
     Raises
     ------
     SourceError
-        On a missing column, text where a number belongs, a repeated or missing stay or patient key, or two patient
-        keys with one 63-bit id.
+        On a missing column, text where a number belongs, a repeated or missing stay or patient key, a stay that ends
+        before it begins, or two patient keys with one 63-bit id.
     """
+    if unit_stays not in UNIT_STAYS:
+        raise ConfigError(f"unit stays as {' or '.join(UNIT_STAYS)}", repr(unit_stays), "name one of them")
     count = raw.load("patient", _TEXT, _NUMBERS, rows=True)
-    keyless, repeated, ages, endless = raw.one(
-        "SELECT count(*) FILTER (uniquepid IS NULL OR patientunitstayid IS NULL), "
-        "count(patientunitstayid) - count(DISTINCT patientunitstayid), "
-        "count(*) FILTER (age IS NOT NULL AND NOT regexp_full_match(age, '> ?89|[0-9]+')), "
-        "count(*) FILTER (unitdischargeoffset IS NULL) FROM patient"
+    file = raw.file("patient")
+    raw.sql.execute(
+        "CREATE OR REPLACE TABLE listed AS SELECT DISTINCT patientunitstayid::BIGINT AS stay_id FROM patient"
     )
-    if keyless:
-        raise SourceError(
-            "patientunitstayid and uniquepid in every row of patient", f"{keyless} rows without", "complete the rows"
-        )
-    if repeated:
-        raise SourceError(
-            "one row per patientunitstayid in patient", f"{repeated} rows too many", "remove the repeated rows"
-        )
-    if ages:
-        raise SourceError(
-            "patient.age as whole years or “> 89”", f"other text in {ages} rows", "correct or empty those cells"
-        )
-    if endless:
-        raise SourceError(
-            "unitdischargeoffset in every row of patient", f"{endless} rows without", "complete or remove those rows"
-        )
+    for column in ("patientunitstayid", "uniquepid", "unitdischargeoffset"):
+        raw.only("patient", f"{column} IS NOT NULL", f"{column} in every row of {file}", "an empty cell")
+    raw.unique("patient", "patientunitstayid")
+    raw.only(
+        "patient",
+        "age IS NULL OR regexp_full_match(age, '> ?89|[0-9]+')",
+        f"age in {file} as whole years or “> 89”",
+        "other text",
+        "correct or empty those cells",
+    )
+    raw.only(
+        "patient",
+        "unitdischargeoffset >= 0",
+        f"stays in {file} that end after they begin",
+        "unitdischargeoffset below 0",
+    )
     raw.sql.execute(
         "CREATE OR REPLACE TABLE person (uniquepid VARCHAR, patient_id BIGINT, test BOOLEAN)",
     )
@@ -92,10 +101,19 @@ def load_stays(raw: RawFolder) -> Attrition:
         FROM patient JOIN person USING (uniquepid)"""
     )
     log = Attrition("unit stays in patient", count)
+    if raw.lenient:
+        log.keep("readable, each once", int(raw.one("SELECT count(*) FROM stay")[0]))
     raw.sql.execute(f"DELETE FROM stay WHERE age < {ADULT_YEARS}")
     log.keep(f"age {ADULT_YEARS} or over, or not recorded", int(raw.one("SELECT count(*) FROM stay")[0]))
     raw.sql.execute("DELETE FROM stay WHERE los_hours <= 0")
     log.keep("length of stay above zero", int(raw.one("SELECT count(*) FROM stay")[0]))
+    if unit_stays == "first":
+        raw.sql.execute("DELETE FROM stay WHERE unit_visit IS DISTINCT FROM 1")
+        log.keep("the first unit stay of its hospital stay", int(raw.one("SELECT count(*) FROM stay")[0]))
+    raw.sql.execute(
+        "CREATE OR REPLACE TABLE known AS SELECT stay_id, stay.stay_id IS NOT NULL AS kept "
+        "FROM listed LEFT JOIN stay USING (stay_id) WHERE listed.stay_id IS NOT NULL"
+    )
     return log
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from core.cohort.channels import CHANNELS
+from core.cohort.channels import CHANNELS, Channel
 from core.cohort.schema import OBSERVATIONS
 from core.cohort.sources.mimic_items import Item, channel_number, converted_sql, items_of
 from core.cohort.sources.mimic_tables import MimicTables, listed
@@ -23,7 +23,8 @@ STRANGE_UNIT_SHARE = 0.01
 """More of a channel's results than this in a unit that is not known: the table is not what was published."""
 OUTSIDE_SHARE = 0.5
 """More of a channel's values than this outside the plausible range: another unit."""
-_CHECKED_ROWS = 20
+CHECKED_ROWS = 20
+"""Fewer values than this do not tell of another unit."""
 _GATHERED_ROWS = 10_000_000
 _SUMMED = "urine_output"
 TABLES = ("chartevents", "labevents", "outputevents")
@@ -202,7 +203,7 @@ def _judge(raw: MimicTables, items: tuple[Item, ...]) -> None:
             count(*) FILTER (status = {_OUTSIDE}) AS outside, mode(item) FILTER (status = {_STRANGE}) AS strange_item,
             mode(item) FILTER (status = {_OUTSIDE}) AS outside_item
         FROM measured WHERE status <> {_SKIPPED} GROUP BY source, channel
-        HAVING strange > {STRANGE_UNIT_SHARE} * n OR (n >= {_CHECKED_ROWS} AND outside > {OUTSIDE_SHARE} * n)
+        HAVING strange > {STRANGE_UNIT_SHARE} * n OR (n >= {CHECKED_ROWS} AND outside > {OUTSIDE_SHARE} * n)
         ORDER BY source, channel"""
     ).fetchall()
     by_id = {item.id: item for item in items}
@@ -248,14 +249,16 @@ def mark_series(raw: MimicTables, cutoff_hours: float | None) -> None:
     )
 
 
-def observation_batches(raw: MimicTables, rows: int) -> pa.RecordBatchReader:
+def observation_batches(
+    raw: MimicTables, rows: int, channels: tuple[Channel, ...] = CHANNELS
+) -> pa.RecordBatchReader:
     """Give the observations of the stays that remain, in the cohort's order, `rows` at a time."""
     raw.lookup(
-        "channel", {"channel": list(range(len(CHANNELS))), "channel_name": [channel.name for channel in CHANNELS]}
+        "channel", {"channel": list(range(len(channels))), "channel_name": [channel.name for channel in channels]}
     )
     names = [
         (place, float(code), name)
-        for place, channel in enumerate(CHANNELS)
+        for place, channel in enumerate(channels)
         for code, name in zip(channel.codes or (), channel.categories or (), strict=True)
     ]
     raw.lookup(

@@ -1,4 +1,4 @@
-"""Reading the published MIMIC files: DuckDB over the raw CSV with bounded memory, strict or lenient.
+"""Reading published files (MIMIC's; eICU's in `eicu_tables`): DuckDB over the raw CSV with bounded memory.
 
 Every column arrives as text and is cast by `TRY_CAST`, so that what does not belong is found and named by file, column
 and row, never by its contents. A strict reader refuses the first thing that is wrong. A lenient one sets the rows
@@ -11,10 +11,12 @@ import gzip
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from core.errors import SourceError
 
@@ -22,6 +24,8 @@ AGAIN = "download the file again, or name the folder that holds the published fi
 MEMORY = "2GB"
 """What DuckDB may hold; the rest lies, compressed, in a temporary folder."""
 _LINE = re.compile(r"CSV Error on Line: (\d+)")
+_NAMED = 5
+"""So many columns are named in a message; of more, their number is told."""
 
 
 def quoted(text: str) -> str:
@@ -32,6 +36,11 @@ def quoted(text: str) -> str:
 def listed(values: Iterable[int]) -> str:
     """Write numbers as an SQL list of texts."""
     return ", ".join(f"'{value}'" for value in sorted(set(values))) or "''"
+
+
+def _few(columns: Sequence[str]) -> str:
+    """Name columns in a message; of many, the first few and how many more."""
+    return ", ".join(columns[:_NAMED]) + (f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else "")
 
 
 def _named(folder: Path) -> dict[str, Path]:
@@ -59,6 +68,8 @@ class MimicTables:
         A second folder with the notes' tables, where they are published apart.
     lenient
         Set aside and count what can be set aside, instead of refusing it.
+    capitals
+        The published names are in capitals; messages then name a missing file so.
 
     Attributes
     ----------
@@ -83,12 +94,13 @@ class MimicTables:
         parts: tuple[str, ...] = (),
         notes: Path | None = None,
         lenient: bool = False,
+        capitals: bool = False,
     ) -> None:
         if not folder.is_dir():
             raise SourceError(f"a folder of {product} tables", "no such folder", "name the folder of the download")
         if notes is not None and not notes.is_dir():
             raise SourceError(f"a folder of {product} notes", "no such folder", "name the folder of the notes")
-        self.folder, self.product, self.lenient = folder, product, lenient
+        self.folder, self.product, self.lenient, self._capitals = folder, product, lenient, capitals
         self._files: dict[str, Path] = {}
         places = [folder, *(folder / part for part in parts)]
         places += [notes, notes / "note"] if notes is not None else []
@@ -97,7 +109,7 @@ class MimicTables:
         self._roots = [root for root in (folder, notes) if root is not None]
         self.read: list[str] = []
         self.set_aside: dict[str, int] = {}
-        self._spill = tempfile.TemporaryDirectory(prefix="miracl-mimic-")
+        self._spill = tempfile.TemporaryDirectory(prefix="miracl-source-")
         self.sql = duckdb.connect(str(Path(self._spill.name) / "work.duckdb"))
         self.sql.execute(f"SET temp_directory = {quoted(self._spill.name)}")
         self.sql.execute(f"SET memory_limit = {quoted(MEMORY)}")
@@ -110,16 +122,17 @@ class MimicTables:
 
     def has(self, table: str) -> bool:
         """Whether a folder holds the table, as .csv or .csv.gz."""
-        return table in self._files
+        return table.lower() in self._files
 
     def require(self, table: str, why: str) -> None:
         """Raise a `SourceError` when the table is absent."""
         if not self.has(table):
-            raise SourceError(f"{table}.csv or {table}.csv.gz ({why})", "neither in the folder", AGAIN)
+            name = table.upper() if self._capitals else table
+            raise SourceError(f"{name}.csv or {name}.csv.gz ({why})", "neither in the folder", AGAIN)
 
     def file(self, table: str) -> str:
         """Name the table's file as the user knows it: below the folder."""
-        path = self._files[table]
+        path = self._files[table.lower()]
         return next((str(path.relative_to(root)) for root in self._roots if path.is_relative_to(root)), path.name)
 
     def refuse(self, expected: str, came: str, todo: str, *, rows: int = 0) -> None:
@@ -136,14 +149,14 @@ class MimicTables:
         SourceError
             When the file is empty, can't be read, or has another delimiter.
         """
-        name, path = self.file(table), self._files[table]
+        name, path = self.file(table), self._files[table.lower()]
         opened = gzip.open if path.name.lower().endswith(".gz") else open
         try:
             with opened(path, "rt", encoding="utf-8-sig", newline="") as handle:
                 names = next(csv.reader(handle), [])
         except UnicodeDecodeError:
             raise SourceError(f"{name} in UTF-8", "another encoding", AGAIN) from None
-        except (OSError, EOFError, csv.Error):
+        except (OSError, EOFError, csv.Error, zlib.error):
             raise SourceError(f"{name} as a CSV file", "one that can't be read", AGAIN) from None
         if not names or not "".join(names).strip():
             raise SourceError(f"{name} with a header", "an empty file", AGAIN)
@@ -161,7 +174,7 @@ class MimicTables:
             if self.has(table):
                 self.header(table)
 
-    def rows(self, table: str, needed: Iterable[str], optional: Iterable[str] = ()) -> str:
+    def rows(self, table: str, needed: Sequence[str], optional: Iterable[str] = ()) -> str:
         """Write SQL of a table's rows as text, blanks at either end gone and empty cells null.
 
         Parameters
@@ -180,8 +193,8 @@ class MimicTables:
         missing = [column for column in needed if column not in names]
         if missing:
             raise SourceError(
-                f"{name} with columns {', '.join(needed)}",
-                f"none named {', '.join(missing)}",
+                f"{name} with columns {_few(needed)}",
+                f"none named {_few(missing)} in a header of {len(names)}",
                 "use the published table, or rename its columns",
             )
         if name not in self.read:
@@ -190,8 +203,9 @@ class MimicTables:
         chosen = [f"nullif(trim({c}), '') AS {c}" for c in needed]
         chosen += [f"nullif(trim({c}), '') AS {c}" if c in names else f"NULL::VARCHAR AS {c}" for c in optional]
         lenient = ", ignore_errors = true, store_rejects = true" if self.lenient else ""
+        path = quoted(str(self._files[table.lower()]))
         return (
-            f"SELECT {', '.join(chosen)} FROM read_csv({quoted(str(self._files[table]))}, columns = {{{declared}}}, "
+            f"SELECT {', '.join(chosen)} FROM read_csv({path}, columns = {{{declared}}}, "
             f"header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
             f"null_padding = false{lenient})"
         )
@@ -310,10 +324,18 @@ class MimicTables:
             )
             self.sql.execute(f"DELETE FROM {table} WHERE {later}")
 
+    def stream(self, query: str, schema: pa.Schema, rows: int) -> pa.RecordBatchReader:
+        """Give the rows of a query in a schema, `rows` at a time, while other queries go on."""
+        found = self.sql.cursor().sql(query).to_arrow_reader(rows)
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            for batch in found:
+                yield from pa.Table.from_batches([batch]).cast(schema).to_batches()
+
+        return pa.RecordBatchReader.from_batches(schema, batches())
+
     def lookup(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
         """Put a small dictionary of columns into a table."""
-        import pyarrow as pa
-
         self.sql.register("given", pa.table(dict(columns)))
         self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS SELECT * FROM given")
         self.sql.unregister("given")
