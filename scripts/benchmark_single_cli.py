@@ -14,11 +14,16 @@ DEFAULT_CACHE = DEFAULT_WORKSPACE / "benchmarks"
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
 ]
+OutOption = Annotated[Path, typer.Option(help="Folder of table, raw rows and machine.", file_okay=False)]
+PairsOption = Annotated[int, typer.Option(min=100, help="Pairs of a round; 1,494,950 are 59,798 stays × 25 labels.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="A tiny size that only shows that everything runs.")]
 RowsOption = Annotated[Path | None, typer.Option(help="Folder of the raw rows (Parquet).", file_okay=False)]
 
 
 def benchmark_select(
     stays: Annotated[int, typer.Option(min=100, help="Stays; 59,798 × 25 labels is the paper's size.")] = 59_798,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each side is timed.")] = 3,
+    out: OutOption = DEFAULT_CACHE,
 ) -> None:
     """Time dynamics, mixtures, partition and correction of one epoch, against a plain restatement.
 
@@ -28,7 +33,40 @@ def benchmark_select(
         from scripts.benchmarks.select import run
     except ModuleNotFoundError as error:
         needs_trainer(error)
-    run(stays)
+    run(stays, repeats=repeats, out=out)
+
+
+def benchmark_store(
+    pairs: PairsOption = 1_494_950,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds in the workspace.")] = 10,
+    out: OutOption = DEFAULT_CACHE,
+    quick: QuickOption = False,
+) -> None:
+    """Time the store at MIMIC's size: a round written, the queue, the counts, and the memory of who serves them.
+
+    Example: miracl benchmark store
+    """
+    try:
+        from scripts.benchmarks.store import run
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(run(pairs, rounds, out, quick=quick, say=console.print), markup=False, soft_wrap=True)
+
+
+def benchmark_export(
+    pairs: PairsOption = 1_494_950,
+    out: OutOption = DEFAULT_CACHE,
+    quick: QuickOption = False,
+) -> None:
+    """Time an export of that many cleaned labels as CSV and as Parquet, and say where the time went.
+
+    Example: miracl benchmark export
+    """
+    try:
+        from scripts.benchmarks.export import run
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(run(pairs, out, quick=quick, say=console.print), markup=False, soft_wrap=True)
 
 
 def benchmark_synthetic(
@@ -178,6 +216,8 @@ VERBS: dict[str, Callable[..., None]] = {
     "report": benchmark_report,
     "portrait": benchmark_portrait,
     "select": benchmark_select,
+    "store": benchmark_store,
+    "export": benchmark_export,
     "synthetic": benchmark_synthetic,
     "planted": benchmark_planted,
     "screen": benchmark_screen,

@@ -9,20 +9,16 @@ pairs. Writes the table, the raw rows and the machine under `out`.
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.correction.cooccurrence import FilterConfig, cooccurrence, negative_filter
 from core.correction.relabel import CorrectionConfig, corrected_labels, predicted_labels
@@ -32,6 +28,17 @@ from core.selection.difficulty import SelectionConfig
 from core.selection.dynamics import LearningDynamics, correct_predictions
 from core.selection.mixture import MixtureConfig
 from core.selection.partition import select
+from scripts.benchmarks.machine import machine, now
+from scripts.benchmarks.select_ratios import (
+    NOISE_STAYS,
+    Ratio,
+    dynamics_ratio,
+    held,
+    mixtures_ratio,
+    noise_ratio,
+)
+from scripts.benchmarks.select_ratios import markdown as ratio_lines
+from scripts.benchmarks.written import write_benchmark
 
 PLAIN = Path(__file__).parents[2] / "tests" / "core" / "naive" / "selection.py"
 
@@ -186,15 +193,43 @@ def plain(load: Workload) -> dict[str, float]:
     }
 
 
-def machine() -> dict[str, Any]:
-    """What it ran on."""
-    return {
-        "cores": os.cpu_count(),
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "taken_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
+def ratios(load: Workload, repeats: int) -> tuple[list[Ratio], str]:
+    """Each part against the plain restatement, `repeats` times in turn; RunError where both do not say the same."""
+    naive, data, mixture = plain_module(), invented(load), MixtureConfig()
+    observed = data.observed
+    right = np.empty((load.epochs, *observed.shape), np.bool_)
+    dynamics = LearningDynamics(observed.shape)
+    for t, (p, _, _) in enumerate(data.epochs()):
+        right[t] = correct_predictions(p, observed)
+        dynamics.update(right[t])
+    score = select(p, observed, np.ones(observed.shape, np.bool_), dynamics, SelectionConfig(), mixture).score
+    found, note = [], ""
+    for _ in range(repeats):
+        found.append(dynamics_ratio(right, naive, load.plain_stays))
+        for ratio, said in mixtures_ratio(score, observed, naive, mixture):
+            found.append(ratio)
+            note = note or said
+        found.append(noise_ratio(observed, naive, NOISE_STAYS * load.plain_stays, load.seed))
+    held(found)
+    return found, note
+
+
+SECONDS_ASKED = 0.3
+"""Most seconds of selection and correction an epoch for 1,494,950 pairs (issue 7)."""
+_NUMBERS = ("seconds", "processor_seconds", "seconds_update", "seconds_select", "seconds_correct")
+SCHEMA = pa.schema(
+    [
+        ("repeat", pa.int64()),
+        ("metric", pa.string()),
+        ("epoch", pa.int64()),
+        *((name, pa.float64()) for name in (*_NUMBERS, "seconds_filter_once_a_round")),
+        *((name, pa.int64()) for name in ("noisy", "degenerate", "iterations")),
+        ("part", pa.string()),
+        *((name, pa.float64()) for name in ("ours", "plain", "apart")),
+        ("plain_pairs", pa.int64()),
+    ]
+)
+"""Columns of ``select.parquet``: an epoch a row, and a timing of both sides a row (`metric` is then ``ratio``)."""
 
 
 def run(
@@ -211,17 +246,23 @@ def run(
     for config in (SelectionConfig(), SelectionConfig(metric="loss")):
         for repeat in range(repeats):
             rows += [{"repeat": repeat, **row} for row in ours(load, config, MixtureConfig())]
-    by_loops = plain(load) if with_plain and PLAIN.is_file() else {}
-    table = _table(load, rows, by_loops)
-    if with_plain and not by_loops:
+    restated = with_plain and PLAIN.is_file()
+    by_loops = plain(load) if restated else {}
+    both, note = ratios(load, repeats) if restated else ([], "")
+    about = {**machine(), "stays": stays, "labels": labels, "epochs": epochs, "plain_seconds": by_loops}
+    about["taken_at"] = now()
+    told = f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, NumPy {about['numpy']}, scikit-learn "
+    told += f"{about['sklearn']}; commit {about['commit']}; {about['taken_at']}"
+    table = "\n".join([told, "", _table(load, rows, by_loops)])
+    if both:
+        table += "\n\n" + "\n".join([*ratio_lines(both, stays * labels), "", f"Mixtures: {note}."])
+    elif with_plain:
         table += "\n\nPlain restatement left out: it lies in the project's tests, which this install lacks."
     print(table)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "select.md").write_text(table + "\n", encoding="utf-8")
-        pq.write_table(pa.Table.from_pylist(rows), out / "select.parquet")
-        told = {"machine": machine(), "stays": stays, "labels": labels, "epochs": epochs, "plain_seconds": by_loops}
-        (out / "select.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        rows += [{"repeat": i, "metric": "ratio", **asdict(ratio)} for i, ratio in enumerate(both)]
+        filled = [{name: row.get(name) for name in SCHEMA.names} for row in rows]
+        write_benchmark(out, "select", table, filled, about, SCHEMA)
     return table
 
 

@@ -174,3 +174,38 @@ def corrected(
             else:
                 out[i, label] = u * float(predicted[i, label]) + (1 - u) * y
     return out
+
+
+def flipped(
+    labels: np.ndarray, member: np.ndarray, rho_plus: float, rho_minus: float, generator: np.random.Generator
+) -> np.ndarray:
+    """Labels after flips at two rates, a number drawn for each pair in turn."""
+    observed = labels.copy()
+    for i in range(labels.shape[0]):
+        for label in range(labels.shape[1]):
+            draw = generator.random()
+            rate = rho_plus if labels[i, label] == 1 else rho_minus
+            if member[i, label] and draw < rate:
+                observed[i, label] = 1 - labels[i, label]
+    return observed
+
+
+def library_from(
+    values: np.ndarray, start: tuple, tolerance: float, most: int, floor: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and variances, by mean, of scikit-learn's mixture from a given start: means, variances, weights.
+
+    Without anything added to the variances, unless a component collapses, which scikit-learn refuses without.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    mean, variance, weight = (np.asarray(part, np.float64) for part in start)
+    x = np.asarray(values, np.float64).reshape(-1, 1)
+    begin = {"means_init": mean[:, None], "weights_init": weight, "precisions_init": 1 / variance[:, None, None]}
+    fit = GaussianMixture(2, tol=tolerance, max_iter=most, reg_covar=0.0, **begin)
+    try:
+        fit.fit(x)
+    except ValueError:
+        fit = GaussianMixture(2, tol=tolerance, max_iter=most, reg_covar=floor, **begin).fit(x)
+    order = np.argsort(fit.means_.ravel())
+    return fit.means_.ravel()[order], fit.covariances_.ravel()[order]
