@@ -38,9 +38,9 @@ def check_export(store: Store, number: int) -> list[str]:
     for item in manifest["files"]:
         path = folder / str(item["name"])
         if not path.is_file():
-            found.append(f"{path.name} is missing")
+            found.append(f"{item['name']} is missing")
         elif path.stat().st_size != item["bytes"] or file_digest(path, "sha256") != item["sha256"]:
-            found.append(f"{path.name} has changed since it was written")
+            found.append(f"{item['name']} has changed since it was written")
     return found
 
 

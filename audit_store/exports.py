@@ -7,47 +7,33 @@ whose line in the ledger is missing gets it the next time.
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from sqlalchemy import Connection, select
 
 from audit_store import tables
 from audit_store.database import Store, utc_now
 from audit_store.errors import ExportError
-from audit_store.export_manifest import read_manifest
+from audit_store.export_card import CARD, data_card
+from audit_store.export_citation import Citation, citation_text, placeholders
+from audit_store.export_findings import by_label, findings_of
+from audit_store.export_forms import DEFAULT_FORMS, FORMATS, FORMS, Chosen, write_forms, write_table, write_text
+from audit_store.export_manifest import Written, facts_of, manifest_of, read_manifest
+from audit_store.export_reads import raw_reads, without_names
 from audit_store.file_checks import hold_or_refuse
 from audit_store.fileio import canonical_json, file_digest, make_folder, remove_leftovers, sync_directory, sync_file
-from audit_store.labels import Policy, cleaned_long, cleaned_wide, listfile
+from audit_store.labels import Policy, cleaned_long
 from audit_store.ledger import append, projected
 from audit_store.people import Person, operator, require_live, require_now
 from audit_store.round_reader import RoundFile
 from audit_store.rounds import check_cohort_matches, open_round
-from audit_store.schema import BASES
 from audit_store.states import Snapshot, snapshot
 
 __all__ = ["FORMATS", "Written", "export_labels", "list_exports", "read_manifest", "recover"]
 
-FORMATS = ("csv", "parquet")
-EXPORT_SCHEMA_VERSION = 1
-_PACKAGES = ("miracl-audit", "duckdb", "pyarrow", "pandas")
-
-
-@dataclass(frozen=True)
-class Written:
-    """A file of an export: name, SHA-256, bytes, rows."""
-
-    name: str
-    sha256: str
-    bytes: int
-    rows: int
+__all__ = ["FORMATS", "FORMS", "Written", "export_labels", "list_exports", "read_manifest", "recover"]
 
 
 def export_labels(
@@ -56,6 +42,10 @@ def export_labels(
     actor: Person,
     policy: Policy | None = None,
     formats: tuple[str, ...] = FORMATS,
+    forms: tuple[str, ...] = DEFAULT_FORMS,
+    *,
+    reads: Citation | None = None,
+    validation: frozenset[str] | None = None,
 ) -> Path:
     """Write the cleaned labels of a round to ``exports/export-NNNN/``.
 
@@ -68,17 +58,24 @@ def export_labels(
     policy
         Which labels change; None for those that people settled, and no others.
     formats
-        ``csv``, ``parquet`` or both.
+        ``csv``, ``parquet`` or both, for the forms that know both.
+    forms
+        Keys of `audit_store.export_forms.FORMS`.
+    reads
+        For publication: also write every raw read and how to cite; nobody is named in any file then. None: not.
+    validation
+        Subjects that the benchmarks' listfiles validate on (`audit_store.export_listfiles.read_validation`); None: a
+        share of the training patients by a hash.
 
     Returns
     -------
     Path
-        The folder: labels_long, labels_wide, listfile.csv (with ``csv``) and manifest.json.
+        The folder: the files of each form, DATA_CARD.md and manifest.json.
 
     Raises
     ------
     ExportError
-        On an unknown format, or a disk that can't be written.
+        On an unknown form or format, a form that needs what the cohort lacks, or a disk that can't be written.
     RoundError
         When the round is missing, or the cohort changed since it was trained.
     ChainError
@@ -86,8 +83,7 @@ def export_labels(
     """
     require_live(store, actor, "export")
     chosen = policy or Policy()
-    if not formats or not set(formats) <= set(FORMATS):
-        raise ExportError(f"formats of {', '.join(FORMATS)}", ", ".join(formats) or "none", "name one of them or both")
+    files = Chosen(forms, formats, validation)
     if not isinstance(round_file, RoundFile):
         round_file = open_round(store.workspace, round_file)
     check_cohort_matches(store.workspace, round_file)
@@ -98,9 +94,8 @@ def export_labels(
     shutil.rmtree(aside, ignore_errors=True)
     try:
         make_folder(aside)
-        long = cleaned_long(store, round_file, chosen, now)
-        written = _write_tables(store, round_file, chosen, long, aside, formats)
-        return _put_in_place(store, round_file, actor, chosen, now, long, written, aside)
+        facts, written = _write(store, round_file, chosen, now, files, reads, aside)
+        return _put_in_place(store, actor, facts, written, aside, named=reads is None)
     except OSError as error:
         raise ExportError(
             "a folder exports/ that can be written", error.strerror or type(error).__name__, "check the disk"
@@ -109,15 +104,54 @@ def export_labels(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _put_in_place(
+def _write(
     store: Store,
     round_file: RoundFile,
-    actor: Person,
     policy: Policy,
     now: Snapshot,
-    long: pa.Table,
-    written: list[Written],
+    files: Chosen,
+    reads: Citation | None,
     aside: Path,
+) -> tuple[dict[str, Any], list[Written]]:
+    """Write all but the manifest below `aside`; return what the manifest is to say, and the files."""
+    long = cleaned_long(store, round_file, policy, now)
+    facts = facts_of(store, round_file, policy, now, long)
+    said = raw_reads(store, now) if reads is not None else None
+    if said is not None:
+        place = long.schema.get_field_index("reviewers")
+        long = long.set_column(place, long.schema.field(place), without_names(long["reviewers"], said.readers))
+    written, left_out = write_forms(store, round_file, long, files, aside)
+    facts |= {"forms": list(files.forms), "left_out": left_out, "reads": None}
+    if reads is not None and said is not None:
+        facts["reads"] = {
+            "reads": said.reads.num_rows,
+            "readers": len(said.readers),
+            "adjudications": said.adjudications.num_rows,
+            "simulated_left_out": said.simulated,
+            "to_fill_in": placeholders(reads),
+        }
+        written += write_table(said.reads, aside, "reads/reads", files.formats)
+        written += write_table(said.adjudications, aside, "reads/adjudications", files.formats)
+        written.append(write_text(_citation(reads, facts), aside, "CITATION.cff"))
+    found = findings_of(store, round_file, now)
+    card = data_card(facts, by_label(long, round_file), found, files.forms, round_file.info.calibrated)
+    return facts, [*written, write_text(card, aside, CARD)]
+
+
+def _citation(asked: Citation, facts: dict[str, Any]) -> str:
+    counts, head = facts["counts"], facts["decisions"]["head"]["hash"]
+    name = " ".join(str(facts["cohort"]["name"] or "a cohort").split())
+    told = (
+        f"{counts['pairs']} labels of {counts['stays']} stays of {name}; {counts['changed']} differ from the "
+        f"record. Licence of the source: {' '.join(str(facts['licence'] or 'not stated').split())}. "
+        f"Cohort {facts['cohort']['fingerprint']}; ledger's head {head}."
+    )
+    version = f"round {facts['round']}, {str(facts['cohort']['fingerprint'])[:12]}"
+    return citation_text(asked, name, int(facts["round"]), told, version, utc_now().date())
+
+
+def _put_in_place(
+    store: Store, actor: Person, facts: dict[str, Any], written: list[Written], aside: Path, *, named: bool
 ) -> Path:
     """Write the manifest, rename the folder and note it in the ledger: both, or neither where anything fails."""
     target: Path | None = None
@@ -125,11 +159,12 @@ def _put_in_place(
         with store.writing() as connection:
             require_now(connection, actor, "export")
             number = _next_number(connection, aside.parent)
-            manifest = _manifest(store, round_file, policy, now, long, written, number, actor)
+            manifest = manifest_of(facts, number, actor.name if named else actor.role, written)
             body = json.dumps(manifest, indent=1, ensure_ascii=False)
             (aside / "manifest.json").write_text(body, encoding="utf-8")
             sync_file(aside / "manifest.json")
-            sync_directory(aside)
+            for folder in [*(path for path in aside.rglob("*") if path.is_dir()), aside]:
+                sync_directory(folder)
             _note(connection, actor.name, manifest, file_digest(aside / "manifest.json"))
             os.rename(aside, aside.parent / f"export-{number:04d}")
             target = aside.parent / f"export-{number:04d}"
@@ -145,85 +180,6 @@ def _noted(store: Store, folder: Path) -> bool:
     with store.reading() as connection:
         query = select(tables.export.c.id).where(tables.export.c.number == int(folder.name.removeprefix("export-")))
         return connection.execute(query).first() is not None
-
-
-def _write_tables(
-    store: Store, round_file: RoundFile, policy: Policy, long: pa.Table, aside: Path, formats: tuple[str, ...]
-) -> list[Written]:
-    made = {"labels_long": long, "labels_wide": cleaned_wide(store, round_file, policy, long)}
-    written = []
-    for name, table in made.items():
-        for kind in FORMATS:
-            if kind in formats:
-                written.append(_write(table, aside / f"{name}.{kind}"))
-    if "csv" in formats:
-        written.append(_write(listfile(store, round_file, policy, long), aside / "listfile.csv"))
-    return written
-
-
-def _write(table: pa.Table, path: Path) -> Written:
-    if path.suffix == ".csv":
-        pacsv.write_csv(table, path, pacsv.WriteOptions(quoting_style="needed"))
-    else:
-        pq.write_table(table, path, compression="zstd")
-    sync_file(path)
-    return Written(path.name, file_digest(path, "sha256"), path.stat().st_size, table.num_rows)
-
-
-def _manifest(
-    store: Store,
-    round_file: RoundFile,
-    policy: Policy,
-    now: Snapshot,
-    long: pa.Table,
-    written: list[Written],
-    number: int,
-    actor: Person,
-) -> dict[str, Any]:
-    cohort = store.workspace.manifest()
-    bases = pc.value_counts(long["basis"]).to_pylist()
-    counted = {row["values"]: row["counts"] for row in bases}
-    changed = pc.sum(long["changed"]).as_py() or 0
-    added = pc.sum(pc.and_(long["changed"], pc.equal(long["cleaned"], 1))).as_py() or 0
-    placed = pc.sum(pc.is_valid(long["decided_at"])).as_py() or 0
-    return {
-        "schema_version": EXPORT_SCHEMA_VERSION,
-        "number": number,
-        "created_at": utc_now().isoformat() + "Z",
-        "actor": actor.name,
-        "policy": asdict(policy),
-        "round": round_file.info.round_id,
-        "round_blake2b": round_file.digest["blake2b"],
-        "cohort": {"name": cohort.get("name"), "fingerprint": cohort.get("fingerprint")},
-        "source": cohort.get("source"),
-        "licence": cohort.get("licence"),
-        "labels": list(round_file.label_ids),
-        "counts": {
-            "pairs": long.num_rows,
-            "stays": pc.count_distinct(long["stay_id"]).as_py(),
-            "changed": changed,
-            "added": added,
-            "removed": changed - added,
-            "basis": {basis: counted.get(basis, 0) for basis in BASES},
-            "pairs_read": placed,
-            "pairs_read_outside_this_round": now.states.num_rows - placed,
-        },
-        "decisions": {
-            "count": now.count,
-            "last_id": now.last_id,
-            "head": {"count": now.head.count, "hash": now.head.hash},
-        },
-        "files": [asdict(item) for item in written],
-        "versions": {name: _version(name) for name in _PACKAGES},
-        "note": "cleaned labels for research; not validated, not for care, not for billing",
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _next_number(connection: Connection, folder: Path) -> int:

@@ -166,13 +166,13 @@ def check_one_export(folder: Path, name: str, digest: str) -> Iterator[Finding]:
     for item in manifest["files"]:
         file = folder / str(item["name"])
         if not file.is_file():
-            yield Finding(f"{name}/{file.name}", "-", "is missing")
+            yield Finding(f"{name}/{item['name']}", "-", "is missing")
         elif file_digest(file, "sha256") != item["sha256"]:
-            yield Finding(f"{name}/{file.name}", "-", "was changed: its SHA-256 is not the manifest's")
+            yield Finding(f"{name}/{item['name']}", "-", "was changed: its SHA-256 is not the manifest's")
     known = {"manifest.json", *(str(item["name"]) for item in manifest["files"])}
-    for file in sorted(folder.iterdir()):
-        if file.name not in known:
-            yield Finding(f"{name}/{file.name}", "-", "stands in no manifest")
+    for file in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+        if (below := file.relative_to(folder).as_posix()) not in known:
+            yield Finding(f"{name}/{below}", "-", "stands in no manifest")
 
 
 def _kept_head(store: Store, folder: Path, name: str) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from audit_store.database import Store
 from audit_store.errors import ExportError
+from audit_store.export_matrix import Matrix, matrix_of
 from audit_store.round_reader import RoundFile
 from audit_store.schema import LOCKS, LONG
 from audit_store.states import Snapshot, derive, snapshot
@@ -155,55 +157,69 @@ def rows_query() -> str:
     return f"({_ROWS})"
 
 
-def _stays(store: Store) -> pa.Table | None:
-    """Read the cohort's stays: id, patient, split, length; None where the cohort is gone."""
+_STAY_COLUMNS = (
+    *("stay_id", "patient_id", "patient_key", "split", "los_hours", "visit", "visit_order", "admitted_at"),
+    "has_series",
+)
+
+
+def cohort_stays(store: Store) -> pa.Table | None:
+    """Read the cohort's stays by stay_id: whose, when, how long; None where the cohort is gone.
+
+    Raises
+    ------
+    ExportError
+        When the file is damaged.
+    """
     path = store.workspace.cohort / "stays.parquet"
     if not path.is_file():
         return None
     try:
-        return pq.read_table(path, columns=["stay_id", "patient_id", "split", "los_hours"])
+        return pq.read_table(path, columns=list(_STAY_COLUMNS)).sort_by("stay_id")
     except (pa.ArrowInvalid, OSError, KeyError):
         raise ExportError("the cohort's stays.parquet", "a file cut short", "restore or rebuild the cohort") from None
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _spread(round_file: RoundFile, long: pa.Table, names: dict[str, str]) -> str:
-    """Write SQL that gives a column per label from a table `long`; `names` says what each label's column is called."""
-    return ", ".join(
-        f"any_value(cleaned) FILTER (label = '{key.replace(chr(39), chr(39) * 2)}') AS {_quoted(names[key])}"
-        for key in round_file.label_ids
-    )
+def required_stays(store: Store) -> pa.Table:
+    """Read the cohort's stays as `cohort_stays` does; ExportError where the cohort is gone."""
+    stays = cohort_stays(store)
+    if stays is None:
+        raise ExportError("the cohort's stays.parquet", "no such file", "restore the cohort, or leave the listfile out")
+    return stays
 
 
 def cleaned_wide(
-    store: Store, round_file: RoundFile, policy: Policy | None = None, long: pa.Table | None = None
+    store: Store,
+    round_file: RoundFile,
+    policy: Policy | None = None,
+    long: pa.Table | None = None,
+    matrix: Matrix | None = None,
 ) -> pa.Table:
     """Give one row per stay of the cohort: stay_id, patient_id, split, one column per label key.
 
-    A label that is not stated is null. Where the cohort is gone, the stays are the round's.
+    A label that is not stated is null. Where the cohort is gone, the stays are the round's. `long` and `matrix` are
+    what `cleaned_long` and `matrix_of` gave, where they are at hand.
     """
-    long = cleaned_long(store, round_file, policy) if long is None else long
-    spread = _spread(round_file, long, {key: key for key in round_file.label_ids})
-    stays = _stays(store)
+    made = matrix or matrix_of(cleaned_long(store, round_file, policy) if long is None else long, round_file)
+    stays = cohort_stays(store)
     if stays is None:
         stays = round_file.arrow(
-            "SELECT stay_id, any_value(patient_id) AS patient_id, any_value(split) AS split FROM pair GROUP BY stay_id"
+            "SELECT stay_id, any_value(patient_id) AS patient_id, any_value(split) AS split FROM pair "
+            "GROUP BY stay_id ORDER BY stay_id"
         )
-    return _joined(
-        f"SELECT s.stay_id, s.patient_id, s.split, w.* EXCLUDE (stay_id) FROM stays s LEFT JOIN "
-        f"(SELECT stay_id, {spread} FROM long GROUP BY stay_id) w ON w.stay_id = s.stay_id ORDER BY s.stay_id",
-        long=long,
-        stays=stays,
-    )
+    rows = made.rows_of(stays["stay_id"].to_numpy())
+    fields = ["stay_id", "patient_id", "split"]
+    return pa.table([*(stays[name] for name in fields), *made.columns(rows)], names=[*fields, *made.keys])
 
 
 def listfile(
-    store: Store, round_file: RoundFile, policy: Policy | None = None, long: pa.Table | None = None
+    store: Store,
+    round_file: RoundFile,
+    policy: Policy | None = None,
+    long: pa.Table | None = None,
+    matrix: Matrix | None = None,
 ) -> pa.Table:
-    """Give the field's listfile: stay, period_length (hours), one column per label in the published order and name.
+    """Give a listfile of any cohort: stay, period_length (hours), one column per label in the published order and name.
 
     Only stays whose labels are stated have a row.
 
@@ -212,17 +228,12 @@ def listfile(
     ExportError
         When the cohort, which knows the lengths of stay, is gone.
     """
-    long = cleaned_long(store, round_file, policy) if long is None else long
-    stays = _stays(store)
-    if stays is None:
-        raise ExportError("the cohort's stays.parquet", "no such file", "restore the cohort, or leave the listfile out")
-    return _joined(
-        "SELECT w.stay_id AS stay, s.los_hours AS period_length, w.* EXCLUDE (stay_id) FROM "
-        f"(SELECT stay_id, {_spread(round_file, long, round_file.label_names)} FROM long GROUP BY stay_id) w "
-        "LEFT JOIN stays s ON s.stay_id = w.stay_id ORDER BY w.stay_id",
-        long=long,
-        stays=stays,
-    )
+    made = matrix or matrix_of(cleaned_long(store, round_file, policy) if long is None else long, round_file)
+    stays = required_stays(store)
+    place = pc.index_in(pa.array(made.stay_id), value_set=stays["stay_id"].combine_chunks())
+    columns = [pa.array(made.stay_id), stays["los_hours"].take(place)]
+    rows = np.arange(len(made.stay_id))
+    return pa.table([*columns, *made.columns(rows)], names=["stay", "period_length", *made.names])
 
 
 def _joined(query: str, **tables: pa.Table) -> pa.Table:
