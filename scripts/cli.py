@@ -128,18 +128,38 @@ def export(
     low_certainty: Annotated[
         bool, typer.Option("--low-certainty", help="Count single answers of low certainty as decided.")
     ] = False,
+    forms: Annotated[
+        str, typer.Option(help="Of long,wide,listfile,mimic3-benchmarks,flexcare,meds.")
+    ] = "long,wide,listfile",
+    formats: Annotated[str, typer.Option(help="Of csv,parquet, for the forms that know both.")] = "csv,parquet",
+    val_patients: Annotated[
+        Path | None,
+        typer.Option(help="Subjects that the benchmarks' listfiles validate on (valset.csv); a hash when not given."),
+    ] = None,
+    reads: Annotated[
+        bool, typer.Option("--reads", help="For publication: every raw read and CITATION.cff too, and no names.")
+    ] = False,
+    title: Annotated[str | None, typer.Option(help="With --reads: title to cite.")] = None,
+    author: Annotated[
+        list[str] | None, typer.Option(help='With --reads: "Family, Given" or an institution; repeat it.')
+    ] = None,
+    doi: Annotated[str | None, typer.Option(help="With --reads: DOI, such as 10.5281/zenodo.1003150.")] = None,
 ) -> None:
-    """Write cleaned labels (long, wide, listfile; CSV and Parquet) with a manifest.
+    """Write cleaned labels in the forms asked for, with a data card and a manifest.
 
-    Example: miracl export --workspace ward3
+    Example: miracl export --workspace ward3 --forms long,mimic3-benchmarks
     """
     from audit_store.database import open_store
+    from audit_store.export_manifest import read_manifest
     from audit_store.exports import export_labels
     from audit_store.labels import Policy
     from audit_store.people import operator
     from audit_store.rounds import open_round
     from audit_store.workspace import open_workspace
+    from scripts.export_options import citation_of, told, validation_of, words_of
 
+    cited = citation_of(reads=reads, title=title, authors=author, doi=doi)
+    validation = validation_of(val_patients)
     space = open_workspace(workspace)
     with console.status("writing cleaned labels"):
         folder = export_labels(
@@ -147,8 +167,13 @@ def export(
             open_round(space, round_id),
             operator(),
             Policy(auto_threshold=auto_threshold, low_certainty=low_certainty),
+            words_of(formats),
+            words_of(forms),
+            reads=cited,
+            validation=validation,
         )
-    console.print(f"Wrote {', '.join(sorted(path.name for path in folder.iterdir()))} in {folder}")
+    for line in told(folder, read_manifest(folder)):
+        console.print(line, markup=False)
 
 
 @app.command()
