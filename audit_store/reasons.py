@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit_store.chart import Strip
+from audit_store.chart import Statement, Strip
 from audit_store.detector_words import reasons_of_detectors
 from audit_store.detectors import DetectorPlace
 from audit_store.panel import PanelResult
+from audit_store.reason_sources import reasons_of_sources
 from audit_store.reason_words import DEFAULT_REASONS, Number, Reason, ReasonConfig, value_word
 
 __all__ = ["DEFAULT_REASONS", "Number", "Reason", "ReasonConfig", "columns_of", "history", "numbers", "reasons"]
@@ -50,6 +51,7 @@ def reasons(
     label_name: str = "",
     config: ReasonConfig = DEFAULT_REASONS,
     places: Sequence[DetectorPlace] = (),
+    statements: Sequence[Statement] = (),
 ) -> list[Reason]:
     """Say why the pair stands out.
 
@@ -67,6 +69,8 @@ def reasons(
         Name used in the sentences; "this label" where empty.
     places
         Where the pair stands by each detector.
+    statements
+        What other sources of labels state of the pair.
 
     Returns
     -------
@@ -84,6 +88,7 @@ def reasons(
         *_of_training(columns, observed, config),
         *_of_modalities(columns, config),
         *_of_score(columns, config),
+        *reasons_of_sources(statements, observed),
         *reasons_of_detectors(columns, places, observed, name, config),
     ]
     return sorted(found, key=lambda reason: -reason.strength)

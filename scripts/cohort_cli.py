@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from scripts.cohort_labels_cli import LabelsFileOption, LabelsFormOption, LabelsSourceOption, labels_in, show_labels_in
 from scripts.running import console, invent
 
 cohort_app = typer.Typer(
@@ -35,9 +36,12 @@ LenientOption = Annotated[
 def build_eicu_cohort(
     source: Annotated[Path, typer.Argument(help="Folder with the published eICU files (.csv, .csv.gz, Parquet).")],
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    cutoff_hours: Annotated[
-        float, typer.Option(min=1.0, help="Models read what was charted before this hour of the stay.")
-    ] = 48.0,
+    cutoff_hours: CutoffOption = 48.0,
+    unit_stays: Annotated[str, typer.Option(help="any unit stay, or the first of each hospital stay alone.")] = "any",
+    lenient: LenientOption = False,
+    labels: LabelsFileOption = None,
+    labels_form: LabelsFormOption = "auto",
+    labels_source: LabelsSourceOption = None,
 ) -> None:
     """Build a cohort from the eICU Collaborative Research Database.
 
@@ -45,8 +49,18 @@ def build_eicu_cohort(
     """
     from core.cohort.sources.eicu import build_eicu
 
+    given = labels_in(labels, labels_form, labels_source, lenient)
+
     def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
-        return build_eicu(source, target, cutoff_hours=cutoff_hours, progress=say)
+        return build_eicu(
+            source,
+            target,
+            cutoff_hours=cutoff_hours,
+            unit_stays=unit_stays,
+            lenient=lenient,
+            progress=say,
+            labels_in=given,
+        )
 
     _build(workspace, build)
 
@@ -89,6 +103,9 @@ def build_mimic3_cohort(
     cutoff_hours: CutoffOption = 48.0,
     split_file: SplitOption = None,
     lenient: LenientOption = False,
+    labels: LabelsFileOption = None,
+    labels_form: LabelsFormOption = "auto",
+    labels_source: LabelsSourceOption = None,
 ) -> None:
     """Build a cohort from MIMIC-III: adults with one ICU stay in the admission, 25 phenotypes of ICD-9 codes.
 
@@ -96,9 +113,17 @@ def build_mimic3_cohort(
     """
     from core.cohort.sources.mimic3 import build_mimic3
 
+    given = labels_in(labels, labels_form, labels_source, lenient)
+
     def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
         return build_mimic3(
-            source, target, cutoff_hours=cutoff_hours, split_file=split_file, lenient=lenient, progress=say
+            source,
+            target,
+            cutoff_hours=cutoff_hours,
+            split_file=split_file,
+            lenient=lenient,
+            progress=say,
+            labels_in=given,
         )
 
     _build(workspace, build)
@@ -121,12 +146,17 @@ def build_mimic4_cohort(
     cutoff_hours: CutoffOption = 48.0,
     split_file: SplitOption = None,
     lenient: LenientOption = False,
+    labels: LabelsFileOption = None,
+    labels_form: LabelsFormOption = "auto",
+    labels_source: LabelsSourceOption = None,
 ) -> None:
     """Build a cohort from MIMIC-IV: adults with one ICU stay in the admission, 25 phenotypes of ICD-9 and ICD-10 codes.
 
     Example: miracl build-cohort mimic4 /data/mimic-iv-3.1 --notes-folder /data/mimic-iv-note-2.2
     """
     from core.cohort.sources.mimic4 import build_mimic4
+
+    given = labels_in(labels, labels_form, labels_source, lenient)
 
     def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
         return build_mimic4(
@@ -138,6 +168,7 @@ def build_mimic4_cohort(
             split_file=split_file,
             lenient=lenient,
             progress=say,
+            labels_in=given,
         )
 
     _build(workspace, build)
@@ -152,6 +183,7 @@ def _build(workspace: Path, build: Callable[[Path, Callable[[str], None]], dict[
     _show_cohort(manifest)
     if manifest.get("set_aside"):
         console.print(f"{sum(manifest['set_aside'].values()):,} rows set aside, by reason in the last lines above.")
+    show_labels_in(manifest)
 
 
 def _show_cohort(manifest: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from app.components import notes_view, reveal, series_chart, visit_axis
 from app.plain import escape
 from app.prepare import Prepared, best_passages
 from app.session import Context
-from audit_store.chart import Chart, LabelInfo, Visit
+from audit_store.chart import Chart, LabelInfo, Visit, statements
 from audit_store.guidelines import Guideline
 from audit_store.panel import panel
 from audit_store.queue import Item
@@ -254,7 +254,8 @@ def why_pane(
         places = context.round_file.detector_places(item.stay_id, pair.label_key)
         if hidden:
             places = [place for place in places if place.name != "visits"]
-        why = reasons(pair, shown, evidence[pair.label_key], result, pair.label_name, places=places)
+        said = statements(context.chart, item.stay_id, pair.label_key)
+        why = reasons(pair, shown, evidence[pair.label_key], result, pair.label_name, places=places, statements=said)
         group = mixtures[mixtures["label_key"] == pair.label_key]
         reveal.draw_why(
             pair,

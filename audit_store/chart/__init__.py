@@ -7,12 +7,14 @@ from audit_store.chart.records import (
     LabelInfo,
     Note,
     PatientRecord,
+    Statement,
     Strip,
     StripCell,
     Track,
     Visit,
     masked,
 )
+from audit_store.chart.said import statements
 
 __all__ = [
     "ChannelInfo",
@@ -21,9 +23,11 @@ __all__ = [
     "LabelInfo",
     "Note",
     "PatientRecord",
+    "Statement",
     "Strip",
     "StripCell",
     "Track",
     "Visit",
     "masked",
+    "statements",
 ]

@@ -38,6 +38,11 @@ def read_patient(
         for row in labels
         if row["source"] == primary
     }
+    said: dict[tuple[int, str], tuple[tuple[str, int, str | None], ...]] = {}
+    for row in sorted(labels, key=lambda row: str(row["source"])):
+        if row["source"] != primary and row["observed"] is not None:
+            pair = (int(row["stay_id"]), str(row["label"]))
+            said[pair] = (*said.get(pair, ()), (str(row["source"]), int(row["observed"]), row["code"]))
     evidence = tables["review_evidence"].rows(stay_ids).to_pandas()
     evidence.insert(1, "visit", evidence["stay_id"].map(visit).astype("int64"))
     hours = evidence["hour"].to_numpy(dtype=np.float64)
@@ -50,6 +55,7 @@ def read_patient(
         evidence,
         recorded,
         frozenset(stay for (stay, _), (observed, _) in recorded.items() if observed is not None),
+        said,
     )
 
 

@@ -125,6 +125,29 @@ class StripCell:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """What a source of labels other than the recorded one states of a pair.
+
+    Parameters
+    ----------
+    source, title
+        The source's name in the cohort, and what a reader calls it.
+    kind
+        ``codes``, ``labels``, ``note_terms`` or ``model``.
+    observed
+        0 or 1.
+    code
+        What the source gives as its ground: codes, mentions, a model's probability.
+    """
+
+    source: str
+    title: str
+    kind: str
+    observed: int
+    code: str | None
+
+
+@dataclass(frozen=True)
 class Strip:
     """A label across a patient's visits, with what its persistence lets one expect."""
 
@@ -160,6 +183,10 @@ class PatientRecord:
         review_evidence rows with ``visit`` and ``after_cutoff``.
     recorded
         (stay_id, label key) → (observed or None, code).
+    coded
+        Stays of which the recorded source states anything.
+    said
+        (stay_id, label key) → source, observed and code of each other source that states the pair.
     """
 
     stay_ids: tuple[int, ...]
@@ -168,6 +195,7 @@ class PatientRecord:
     evidence: pd.DataFrame
     recorded: dict[tuple[int, str], tuple[int | None, str | None]]
     coded: frozenset[int] = field(default_factory=frozenset)
+    said: dict[tuple[int, str], tuple[tuple[str, int, str | None], ...]] = field(default_factory=dict)
 
 
 def masked(stay_id: int) -> str:

@@ -1,5 +1,6 @@
 """The chart reads one patient and nothing else, and draws only what was measured."""
 
+import shutil
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_store.chart import Chart, masked
+from audit_store.chart import Chart, Statement, masked, statements
 from audit_store.chart.files import PrunedTable
 from audit_store.chart.series import segments, thin
 from audit_store.errors import WorkspaceError
+from core.cohort.labels_add import add_labels
+from core.cohort.labels_in import LabelsIn
 from tests.audit_store.chart_cohort import Stay, write_invented
 
 LIFELONG, ACUTE = "copd", "septicemia"
@@ -227,3 +230,21 @@ def test_a_silence_of_many_intervals_breaks_the_line_and_a_short_one_does_not() 
     assert segments(np.array([0.0, 1, 2, 7])).tolist() == [0, 0, 0, 0]
     assert segments(np.array([0.0, 24, 48, 120])).tolist() == [0, 0, 0, 0]
     assert segments(np.array([3.0])).tolist() == [0]
+
+
+def test_other_sources_state_their_word_beside_the_recorded_one(tmp_path: Path, folder: Path) -> None:
+    copy, path = tmp_path / "cohort", tmp_path / "model.csv"
+    shutil.copytree(folder, copy)
+    path.write_text(f"stay_id,label,probability\n12,{LIFELONG},0.83\n13,{ACUTE},0.2\n")
+    add_labels(copy, LabelsIn(path, source="risk_model", primary=False))
+    chart = Chart.open(copy)
+    assert statements(chart, 12, LIFELONG) == (Statement("risk_model", "risk model", "model", 1, "0.830"),)
+    assert statements(chart, 12, ACUTE) == ()
+    assert chart.recorded(12, LIFELONG) == "absent"
+    add_labels(copy, LabelsIn(path, source="risk_model", replace=True))
+    turned = Chart.open(copy)
+    assert [(made.title, made.kind, made.observed) for made in statements(turned, 12, LIFELONG)] == [
+        ("billing codes", "codes", 0)
+    ]
+    assert turned.recorded(12, LIFELONG) == "present"
+    assert statements(turned, 13, ACUTE) == ()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit_store.chart import Strip, StripCell
+from audit_store.chart import Statement, Strip, StripCell
 from audit_store.panel import Finding, PanelItem, PanelResult
 from audit_store.reasons import Reason, history, numbers, reasons
 
@@ -219,3 +219,34 @@ def test_a_strip_that_withholds_this_stay_gives_the_same_reasons() -> None:
     seen = strip("present")
     blind = replace(seen, cells=(replace(seen.cells[0], state="?"), *seen.cells[1:]))
     assert said(QUIET, strip=seen) == said(QUIET, strip=blind)
+
+
+def test_each_other_source_speaks_in_the_words_of_its_kind_and_a_contradiction_comes_first() -> None:
+    stated = [
+        Statement("icd", "billing codes", "codes", 0, None),
+        Statement("note_terms", "note terms", "note_terms", 1, "2 affirmed"),
+        Statement("risk", "risk model", "model", 1, "0.834"),
+        Statement("ward", "ward", "labels", 0, None),
+    ]
+    told = reasons(QUIET, None, None, None, "COPD", statements=stated)
+    assert [reason.text for reason in told] == [
+        "note terms: affirmed",
+        "risk model: present .83",
+        "billing codes: not coded",
+        "ward: absent",
+    ]
+    turned = [replace(made, observed=1 - made.observed) for made in stated]
+    turned[0] = replace(turned[0], code="J44.9")
+    told = reasons(QUIET, None, None, None, "COPD", statements=turned)
+    assert [reason.text for reason in told] == [
+        "billing codes: coded (J44.9)",
+        "ward: present",
+        "note terms: denied",
+        "risk model: absent .83",
+    ]
+
+
+@pytest.mark.parametrize("code", [None, "", "high", "nan", "7"])
+def test_a_model_whose_probability_can_t_be_read_is_told_without_it(code: str | None) -> None:
+    told = reasons(QUIET, None, None, None, statements=[Statement("m", "m", "model", 1, code)])
+    assert [reason.text for reason in told] == ["m: present"]

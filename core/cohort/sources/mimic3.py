@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from core.cohort.labels_in import LabelsIn
 from core.cohort.sources.mimic_build import build
 from core.cohort.sources.mimic_notes import load_mimic3_notes
 from core.cohort.sources.mimic_stays import MIMIC3
@@ -18,6 +19,7 @@ def build_mimic3(
     split_file: Path | None = None,
     lenient: bool = False,
     progress: Callable[[str], None] | None = None,
+    labels_in: LabelsIn | None = None,
 ) -> dict[str, Any]:
     """Build the cohort of a MIMIC-III folder.
 
@@ -36,6 +38,8 @@ def build_mimic3(
         Set aside and count what can be set aside, instead of refusing it.
     progress
         Called with what is being done.
+    labels_in
+        A file of labels to put beside those of the codes, or to be corrected in their stead.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def build_mimic3(
     SourceError
         When the folder, a file, column, unit or value is not what it should be.
     """
-    raw = MimicTables(source, "MIMIC-III", lenient=lenient)
+    raw = MimicTables(source, "MIMIC-III", lenient=lenient, capitals=True)
     return build(
         raw,
         target,
@@ -57,4 +61,5 @@ def build_mimic3(
         cutoff_hours=cutoff_hours,
         split_file=split_file,
         progress=progress,
+        labels_in=labels_in,
     )
