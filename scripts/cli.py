@@ -16,6 +16,7 @@ from scripts.benchmark_cli import benchmark_app
 from scripts.cohort_cli import cohort_app
 from scripts.cohort_describe_cli import about_cohort_app
 from scripts.cohort_labels_cli import register as register_labels
+from scripts.cohort_mapped_cli import register as register_mapped
 from scripts.console import PlainConsole
 from scripts.person_cli import person_app
 from scripts.presets import DEFAULT_PRESET, preset_help
@@ -30,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+register_mapped(cohort_app)
 app.add_typer(cohort_app, name="build-cohort")
 app.add_typer(about_cohort_app, name="cohort")
 app.add_typer(person_app, name="person")

@@ -145,7 +145,7 @@ BY_NAME: dict[str, Channel] = {c.name: c for c in CHANNELS}
 MODEL_CHANNELS: tuple[Channel, ...] = tuple(c for c in CHANNELS if c.model)
 
 
-def manifest_channels() -> list[dict[str, Any]]:
+def manifest_channels(channels: tuple[Channel, ...] = CHANNELS) -> list[dict[str, Any]]:
     """Every channel as an entry of a cohort manifest's ``channels``."""
     return [
         {
@@ -159,5 +159,5 @@ def manifest_channels() -> list[dict[str, Any]]:
             "codes": list(channel.codes) if channel.codes else None,
             "model": channel.model,
         }
-        for channel in CHANNELS
+        for channel in channels
     ]

@@ -151,6 +151,7 @@ def write_cohort(
     tables: Mapping[str, pa.Table | pa.RecordBatchReader],
     manifest: Mapping[str, Any],
     truth: pa.Table | None = None,
+    keys: pa.Table | None = None,
 ) -> dict[str, Any]:
     """Write a cohort's folder aside and rename it into place; return the manifest as written.
 
@@ -166,6 +167,8 @@ def write_cohort(
         else the source states; schema version, counts, digests and fingerprint are added here.
     truth
         Clean labels of a simulated cohort, kept apart under ``evaluation/``.
+    keys
+        The source's own keys where ids are hashes of them (kind, id, key), kept as ``keys.parquet``.
 
     Raises
     ------
@@ -206,6 +209,9 @@ def write_cohort(
             path = aside / "evaluation" / "truth.parquet"
             pq.write_table(in_order("truth", conform("truth", truth, TRUTH)), path, compression="zstd")
             os.chmod(path, 0o600)
+        if keys is not None:
+            pq.write_table(keys, aside / "keys.parquet", compression="zstd")
+            os.chmod(aside / "keys.parquet", 0o600)
         labels = [{"label_id": i, **dict(label)} for i, label in enumerate(manifest["labels"])]
         channels = [dict(channel) for channel in manifest["channels"]]
         stays = ready["stays"]

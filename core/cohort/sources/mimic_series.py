@@ -249,9 +249,7 @@ def mark_series(raw: MimicTables, cutoff_hours: float | None) -> None:
     )
 
 
-def observation_batches(
-    raw: MimicTables, rows: int, channels: tuple[Channel, ...] = CHANNELS
-) -> pa.RecordBatchReader:
+def observation_batches(raw: MimicTables, rows: int, channels: tuple[Channel, ...] = CHANNELS) -> pa.RecordBatchReader:
     """Give the observations of the stays that remain, in the cohort's order, `rows` at a time."""
     raw.lookup(
         "channel", {"channel": list(range(len(channels))), "channel_name": [channel.name for channel in channels]}
