@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from scripts.running import console
 
 if TYPE_CHECKING:
     from audit_store.workspace import Workspace
+    from core.cohort.coverage import Coverage
     from core.cohort.labels_in import LabelsIn
 
 FORMS_HELP = "auto, mimic3-benchmarks (stay, period_length, labels), flexcare (stay_id and labels) or long."
@@ -127,8 +129,71 @@ def _warn_of_rounds(space: "Workspace", yes: bool) -> None:
         )
 
 
+def coverage_verb(
+    source: Annotated[Path, typer.Argument(help="Folder of MIMIC-IV or eICU, as published.")],
+    gems: Annotated[
+        Path | None,
+        typer.Option(help="CMS's mappings from ICD-10 to ICD-9, such as 2018_I10gem.txt.", dir_okay=False),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every code as CSV, too.", dir_okay=False)] = None,
+    min_cell: Annotated[int, typer.Option(min=1, help="Counts of fewer patients than this are not shown.")] = 10,
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Set aside the source's rows that are not as published.")
+    ] = False,
+) -> None:
+    """Report ICD-10 diagnoses that fall in no phenotype, and with mappings those whose ICD-9 counterpart does.
+
+    Example: miracl cohort coverage /data/mimic-iv-3.1 --gems 2018_I10gem.txt --out coverage.csv
+    """
+    from core.cohort.coverage import coverage, write_codes
+
+    with console.status("reading diagnoses"):
+        found = coverage(source, gems, lenient=lenient)
+    _show_coverage(found, min_cell)
+    if out is not None:
+        write_codes(found, out, min_cell)
+        console.print(f"Wrote {found.codes.num_rows:,} lines in {out}", markup=False)
+
+
+SHOWN = 25
+"""Codes or categories shown; the CSV has all."""
+
+
+def _show_coverage(found: "Coverage", min_cell: int) -> None:
+    from core.cohort.coverage import hidden
+
+    totals = found.totals
+    console.print(
+        f"{totals['stays_icd10']:,} of {totals['stays']:,} stays are coded in ICD-10, with {totals['codes']:,} "
+        f"different codes; {totals['codes_in_none']:,} of them are in no phenotype."
+    )
+    if found.mapped:
+        console.print(f"Of those the mappings don't know {totals['unmapped']:,}.")
+        _show_rows(
+            "Labels that a counterpart in ICD-9 has and the code in ICD-10 has not",
+            {"name": "label", "codes": "codes", "stays": "stays", "without": "left without the label"},
+            hidden(found.labels, min_cell),
+        )
+        columns = {"label": "label", "code": "ICD-10", "counterparts": "ICD-9", "kind": "mapping", "stays": "stays"}
+        _show_rows("Their codes", columns, hidden(found.codes, min_cell))
+    else:
+        columns = {"chapter": "chapter", "category": "category", "codes": "codes", "stays": "stays"}
+        _show_rows("Codes in no phenotype, by category", columns, hidden(found.codes, min_cell))
+
+
+def _show_rows(title: str, columns: dict[str, str], rows: list[dict[str, Any]]) -> None:
+    table = Table(title=title, title_justify="left")
+    for key, heading in columns.items():
+        table.add_column(heading, justify="right" if key in ("codes", "stays", "without") else "left")
+    for row in rows[:SHOWN]:
+        table.add_row(*(f"{row[key]:,}" if isinstance(row[key], int) else str(row[key]) for key in columns))
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"and {len(rows) - SHOWN:,} more; --out FILE.csv has them all.")
+
+
 def register(group: typer.Typer) -> None:
     """Hang the verbs on a group."""
-    verbs: tuple[tuple[str, Callable[..., None]], ...] = (("add-labels", add_labels_verb),)
+    verbs: tuple[tuple[str, Callable[..., None]], ...] = (("add-labels", add_labels_verb), ("coverage", coverage_verb))
     for name, verb in verbs:
         group.command(name)(verb)
