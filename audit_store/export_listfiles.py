@@ -14,7 +14,8 @@ Notes
 Episodes count the patient's stays of the cohort by `visit`. The benchmarks also count stays that they keep and a cohort
 does not: such as have no measured value and no note. A patient with one of those before another stay has numbers that
 are one apart; `period_length` tells which stay is meant. Only stays with a series of which every label is stated have a
-row: a pipeline would look for a file that is not there, and a listfile has no way to say "not stated".
+row: a pipeline would look for a file that is not there, and a listfile has no way to say "not stated". A cohort with a
+cut-off says of a stay whose first value came later that it has no series; the benchmarks have one.
 """
 
 import csv
