@@ -19,10 +19,12 @@ from core.cohort.labels_add import add_labels
 from core.cohort.labels_in import LabelsIn, with_labels
 from core.cohort.sources.mimic3 import build_mimic3
 from core.cohort.store import read_manifest as cohort_manifest
+from tests.core.naive import mimic3_benchmark as naive
 
 from .conftest import PASSWORD, Site, round_info, round_tables
 
-DEMO = Path(__file__).resolve().parents[2] / "../shared/data/mimic-iii-demo"
+DATA = Path(__file__).resolve().parents[2] / "../shared/data"
+DEMO, RESOURCES = DATA / "mimic-iii-demo", DATA / "resources" / "mimic3benchmark"
 MakeSite = Callable[..., Site]
 Said = dict[tuple[int, str], int]
 
@@ -61,8 +63,23 @@ def test_what_readers_left_comes_back_from_every_form_of_any_cohort(make_site: M
     assert said_by(pq.read_table(cohort / "labels.parquet"), "icd") == before
 
 
+def benchmark_lines(changed: dict[tuple[int, str], int]) -> dict[int, str]:
+    """The line of each stay in the benchmark's listfile, by its procedure restated naively; some labels changed."""
+    kept = naive.stays(DEMO)
+    coded = naive.labels(DEMO, RESOURCES, kept)
+    lines = {}
+    for stay in kept:
+        mine = sorted(s["begin"] for s in kept if s["subject"] == stay["subject"])
+        number = int(str(stay["stay"]))
+        values = {**coded[number], **{name: value for (one, name), value in changed.items() if one == number}}
+        labels = ",".join(str(values[name]) for name in sorted(values))
+        episode = mine.index(stay["begin"]) + 1
+        lines[number] = f"{stay['subject']}_episode{episode}_timeseries.csv,{stay['los']:.6f},{labels}\n"
+    return lines
+
+
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the MIMIC-III demo is not under ../shared/data/mimic-iii-demo")
-def test_mimic_s_labels_come_back_from_the_benchmarks_listfiles(tmp_path: Path) -> None:
+def test_mimic_s_labels_come_back_from_listfiles_that_are_the_benchmark_s(tmp_path: Path) -> None:
     workspace = create_workspace(tmp_path / "space")
     manifest = build_mimic3(DEMO, workspace.cohort)
     stays, labels = (pq.read_table(workspace.cohort / f"{name}.parquet") for name in ("stays", "labels"))
@@ -87,6 +104,12 @@ def test_mimic_s_labels_come_back_from_the_benchmarks_listfiles(tmp_path: Path) 
     train, test = (come_back(workspace.cohort, lists / part / "listfile.csv") for part in ("train", "test"))
     assert {**train, **test} == listed
     assert not train.keys() & test.keys()
+    names = {str(label["key"]): str(label["name"]) for label in manifest["labels"]}
+    lines = benchmark_lines({(int(stay), names[str(key)]): 1 - int(observed)})
+    for part, split in (("train", {s for s, _ in train}), ("test", {s for s, _ in test})):
+        body = (lists / part / "listfile.csv").read_text().splitlines(keepends=True)
+        assert body[0] == f"stay,period_length,{','.join(sorted(names.values()))}\n"
+        assert body[1:] == sorted(lines[one] for one in split)
     assert {stay for stay, _ in test} <= {r["stay_id"] for r in stays.to_pylist() if r["split"] == "test"}
     assert come_back(workspace.cohort, folder / "flexcare" / "phenotyping" / "listfile.csv") == listed
     assert wanted[int(stay), str(key)] != observed
