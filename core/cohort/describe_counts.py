@@ -1,7 +1,6 @@
 """The counts behind the page about a cohort; one that too few patients stand behind is None."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import duckdb
@@ -15,8 +14,19 @@ CONFIDENCE = 0.95
 _AGES = (30, 40, 50, 60, 70, 80, 90)
 _DAYS = (1, 2, 3, 4, 5, 7, 10, 14, 21)
 _SERIES_STEP = 6
-_VISITS = 5
+_VISITS = (2, 3, 4, 5)
 Row = dict[str, Any]
+
+
+def _class(low: float | None, high: float | None, unit: str) -> str:
+    """Name a class by its ends; one whole number by itself."""
+    if low is None and high is None:
+        return "all"
+    if low is None:
+        return f"< {high}{unit}" if unit or high != _VISITS[0] else "1"
+    if high is None:
+        return f"≥ {low}{unit}"
+    return f"{low}" if high - low == 1 and not unit else f"{low}–{high}{unit}"
 
 
 class Counts:
@@ -56,14 +66,14 @@ class Counts:
             "hours": self.hours,
             "whole": self.whole(),
             "attrition": self.attrition(),
-            "ages": self.histogram("age", _AGES, "stays WHERE age IS NOT NULL", "{0}–{1}"),
-            "sexes": self.shares("coalesce(sex, 'not stated')"),
+            "ages": self.histogram("age", _AGES, "stays WHERE age IS NOT NULL"),
+            "sexes": self.sexes(),
             "labels": self.labels(),
             "sources": self.sources(),
             "together": self.together(),
             "channels": self.channels(),
             "hourly": self.hourly(),
-            "los": self.histogram("los_hours / 24.0", _DAYS, "stays", "{0}–{1} d"),
+            "los": self.histogram("los_hours / 24.0", _DAYS, "stays", " d"),
             "series": self.series(),
             "visits": self.visits(),
             "notes": self.notes(),
@@ -108,31 +118,42 @@ class Counts:
             merged[-1].update(removed=None, out=None)
         return merged
 
-    def histogram(self, value: str, edges: Sequence[float], source: str, words: str) -> list[Row]:
-        """Stays by classes of a number, half-open on the right: below the first edge, between, from the last on."""
-        bins = " ".join(f"WHEN {value} < {edge!r} THEN {place}" for place, edge in enumerate(edges))
-        found = {
-            int(row["place"]): row
-            for row in self.rows(
-                f"SELECT CASE {bins} ELSE {len(edges)} END AS place, count(*) AS n, "
-                f"count(DISTINCT patient_id) AS patients FROM {source} GROUP BY 1"
-            )
-        }
-        names = [
-            f"< {edges[0]}",
-            *(words.format(a, b) for a, b in pairwise(edges)),
-            f"≥ {edges[-1]}",
-        ]
-        none = {"n": 0, "patients": self.min_cell}
-        return [{"name": name, "n": self.shown(found.get(place, none))} for place, name in enumerate(names)]
+    def histogram(self, value: str, edges: Sequence[float], source: str, unit: str = "") -> list[Row]:
+        """Stays by classes of a number, closed on the left: below the first edge, between, from the last on.
 
-    def shares(self, value: str) -> list[Row]:
-        """Stays by a text of theirs."""
+        A class of too few patients is told together with its smaller neighbour: left out, it would follow from others.
+        """
+        bins = " ".join(f"WHEN {value} < {edge!r} THEN {place}" for place, edge in enumerate(edges))
+        counts, patients = [0] * (len(edges) + 1), [0] * (len(edges) + 1)
+        for row in self.rows(
+            f"SELECT CASE {bins} ELSE {len(edges)} END AS place, count(*) AS n, "
+            f"count(DISTINCT patient_id) AS patients FROM {source} GROUP BY 1"
+        ):
+            counts[row["place"]], patients[row["place"]] = int(row["n"]), int(row["patients"])
+        left = list(edges)
+        while left and (few := next((i for i, p in enumerate(patients) if 0 < p < self.min_cell), None)) is not None:
+            near = [i for i in (few - 1, few + 1) if 0 <= i < len(counts)]
+            with_ = min(near, key=lambda i: (counts[i], i))
+            first = min(few, with_)
+            counts[first : first + 2] = [sum(counts[first : first + 2])]
+            patients[first : first + 2] = [max(patients[first : first + 2])]
+            del left[first]
+        ends = [None, *left, None]
+        return [
+            {"name": _class(low, high, unit), "n": n if p >= self.min_cell or not n else None}
+            for low, high, n, p in zip(ends, ends[1:], counts, patients, strict=False)
+        ]
+
+    def sexes(self) -> list[Row]:
+        """Share of stays by sex: in whole per cent, of which a small rest can't be told back."""
         found = self.rows(
-            f"SELECT {value} AS name, count(*) AS n, count(DISTINCT patient_id) AS patients FROM stays GROUP BY 1 "
-            "ORDER BY n DESC, name LIMIT 12"
+            "SELECT coalesce(sex, 'not stated') AS name, count(*) AS n, count(DISTINCT patient_id) AS patients, "
+            "sum(count(*)) OVER () AS stays FROM stays GROUP BY 1 ORDER BY n DESC, name LIMIT 12"
         )
-        return [{"name": str(row["name"]), "n": self.shown(row)} for row in found]
+        return [
+            {"name": str(row["name"]), "share": None if (n := self.shown(row)) is None else n / int(row["stays"])}
+            for row in found
+        ]
 
     def labels(self) -> list[Row]:
         """Each label with its share among training and test stays, and a Wilson interval."""
@@ -273,16 +294,12 @@ class Counts:
             f"FROM observations o JOIN stays s USING (stay_id) WHERE o.channel IN ({chosen}) AND o.hour >= 0 "
             f"AND o.hour < {self.hours} AND o.hour <= s.los_hours GROUP BY s.stay_id)"
         )
-        return self.histogram("length", edges, last, "{0}–{1} h")
+        return self.histogram("length", edges, last, " h")
 
     def visits(self) -> list[Row]:
         """Patients by their number of stays."""
-        found = self.rows(
-            f"SELECT least(n, {_VISITS}) AS visits, count(*) AS n, count(*) AS patients FROM "
-            "(SELECT patient_id, count(*) AS n FROM stays GROUP BY 1) GROUP BY 1 ORDER BY 1"
-        )
-        names = {_VISITS: f"{_VISITS} or more"}
-        return [{"name": names.get(int(r["visits"]), str(r["visits"])), "n": self.shown(r)} for r in found]
+        each = "(SELECT patient_id, count(*) AS n FROM stays GROUP BY 1)"
+        return self.histogram("n", _VISITS, each)
 
     def notes(self) -> list[Row]:
         """Count notes by category: how many, of how many stays, how long, and how many of them a model reads."""

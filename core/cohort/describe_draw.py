@@ -56,6 +56,12 @@ def histogram(rows: Sequence[dict[str, Any]], *, caption: str, first: str, count
     return table([first, "", counted], lines, caption=caption, left=2)
 
 
+def shares(rows: Sequence[dict[str, Any]], *, caption: str, first: str, counted: str) -> str:
+    """Draw shares of one whole as bars, in whole per cent."""
+    lines = [[escape(row["name"]), bar(row["share"]), percent(row["share"], 0)] for row in rows]
+    return table([first, "", counted], lines, caption=caption, left=2)
+
+
 def intervals(train: dict[str, Any] | None, test: dict[str, Any] | None, most: float) -> str:
     """Draw the shares of training (above) and test stays (below), each with its interval; the axis ends at `most`."""
     parts = []

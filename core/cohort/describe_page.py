@@ -6,7 +6,7 @@ from importlib.resources import files
 from typing import Any
 
 from core.cohort import describe_draw as draw
-from core.cohort.describe_draw import bar, histogram, number, percent, table
+from core.cohort.describe_draw import bar, histogram, number, percent, shares, table
 
 
 def page(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> str:
@@ -20,7 +20,13 @@ def page(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> str:
         What `core.cohort.describe.measure` counted.
     """
     name = escape(str(manifest.get("name", "cohort")))
-    parts = [_whole(found), _who(found), _labels(manifest, found), _together(manifest, found), _measured(found)]
+    parts = [
+        _whole(found),
+        _who(manifest, found),
+        _labels(manifest, found),
+        _together(manifest, found),
+        _measured(found),
+    ]
     parts += [_stays(found), _notes(found), _coverage(found)]
     few = found["min_cell"]
     style = files("core.cohort").joinpath("describe.css").read_text(encoding="utf-8")
@@ -54,14 +60,22 @@ def _tile(value: str, words: str) -> str:
     return f'<div class="tile"><b>{value}</b><span>{escape(words)}</span></div>'
 
 
+def _pairs(found: Mapping[str, Any]) -> str:
+    """Write how many pairs there are; in thousands where the few stays without labels would follow from them."""
+    whole = found["whole"]
+    if 0 < whole["stays"] - whole["labelled"] < found["min_cell"]:
+        return f"≈ {round(whole['pairs'], -3):,}"
+    return number(whole["pairs"])
+
+
 def _whole(found: Mapping[str, Any]) -> str:
     whole = found["whole"]
     stays = whole["stays"] or 1
     tiles = [
         _tile(number(whole["stays"]), "stays"),
         _tile(number(whole["patients"]), "patients"),
-        _tile(f"{number(whole['train'])} / {number(whole['test'])}", "stays to train on / to test on"),
-        _tile(number(whole["pairs"]), "pairs of stay and label"),
+        _tile(number(whole["train"]), f"stays to train on, {number(whole['test'])} to test on"),
+        _tile(_pairs(found), "pairs of stay and label"),
         _tile(percent(whole["both"] / stays, 0), "of stays with series and note"),
         _tile(percent(whole["labelled"] / stays, 0), "of stays with recorded labels"),
     ]
@@ -72,7 +86,7 @@ def _whole(found: Mapping[str, Any]) -> str:
     return f'<div class="tiles">{"".join(tiles)}</div>'
 
 
-def _who(found: Mapping[str, Any]) -> str:
+def _who(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     lines = [[escape(r["criterion"]), number(r["removed"]), number(r["out"])] for r in found["attrition"]]
     whole = found["whole"]
     missing = whole["stays"] - whole["labelled"]
@@ -82,12 +96,17 @@ def _who(found: Mapping[str, Any]) -> str:
         "<h2>Who is in it</h2>"
         + table(["Criterion", "removed", "left"], lines, caption="Stays, criterion by criterion")
         + f"<p>Not recorded: {said} stays have no label stated at all. They are no healthy stays: "
-        "nothing is trained on their labels, and none is flagged.</p>"
+        f"nothing is trained on their labels, and none is flagged. {_set_aside(manifest)}</p>"
         + '<div class="pair">'
         + histogram(found["ages"], caption="Age at admission, years (90: 90 or over)", first="age", counted="stays")
-        + histogram(found["sexes"], caption="Sex as recorded", first="sex", counted="stays")
+        + shares(found["sexes"], caption="Sex as recorded", first="sex", counted="of stays")
         + "</div>"
     )
+
+
+def _set_aside(manifest: Mapping[str, Any]) -> str:
+    rows = sum(int(count) for count in (manifest.get("set_aside") or {}).values())
+    return f"A lenient reader set {number(rows)} rows of the source aside; the manifest says why." if rows else ""
 
 
 def _labels(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> str:
