@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.batching import in_order, load, plan_batches
+from core.batching import in_order, plan_batches
 from core.calibrated.posterior import Rates
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.cohort.tensors import PackedCohort
 from core.config import TrainConfig
 from core.distributed import Ranks, Shared, check_shareable, lonely
 from core.errors import RunError
+from core.execution import Execution
 from core.hints import Bool, Float
 from core.locks import Pairs
 from core.methods.base import TERMS, EpochEnd, Method, Setting
@@ -31,6 +33,7 @@ from core.methods.sources import LabelSources
 from core.metrics.ranking import ranking_metrics
 from core.models.miracl import Output
 from core.progress import Halted, Progress, Silent, halting, nothing
+from core.resident import Feed, feeds
 from core.run_folder import write_log
 from core.run_state import State, fresh, restore, snapshot
 from core.schedules import learning_rate, weight_decay
@@ -104,6 +107,7 @@ def fit(
     ranks: Ranks | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = never,
+    execution: Execution = Execution(),
 ) -> Fitted | None:
     """Train a network by the method that the config names.
 
@@ -130,6 +134,8 @@ def fit(
     progress, should_stop
         Who watches, and who may stop the run: asked before each batch and each fit of the regression beside the
         network; of several processes the first, each epoch.
+    execution
+        How it is computed: where the data lie, precision, compilation.
 
     Returns
     -------
@@ -145,7 +151,7 @@ def fit(
         together = ranks or lonely(place)
         # One of several processes must not leave the others waiting: they are asked together, each epoch.
         ask = halting(should_stop) if together.alone else nothing
-        setting = Setting(config, packed, pairs, place, seed, sources, persistence, ask)
+        setting = Setting(config, packed, pairs, place, seed, sources, persistence, ask, execution)
         watch = progress or Silent()
         try:
             return _fit(setting, persistence, with_peer, checkpoints, together, watch, should_stop)
@@ -191,7 +197,10 @@ def _fit(
                 raise RunError("a checkpoint of this run", "one of another", "remove the run's folder to train anew")
             restore(saved, model, optimiser, method, state)
 
+    feed, feed_scored = feeds(packed, place, setting.execution, ranks.alone)
+    setting.execution.prepare(model)
     learner = model if ranks.alone else Shared(model, ranks)
+    score = partial(score_batches, model, feed_scored, setting.execution, ranks)
 
     def traces(selection: Selection | None = None) -> Traces:
         return Traces(
@@ -220,7 +229,7 @@ def _fit(
         sums = torch.zeros(len(TERMS) + 1, device=place)
         norms = torch.zeros(len(packed.stay_ids), device=place)
         model.train()
-        for batch in load(packed, batches, place, whole=ranks.alone):
+        for batch in feed(batches):
             if ranks.alone and should_stop():
                 watch.finish()
                 return None
@@ -229,8 +238,8 @@ def _fit(
             sums += terms.detach() * len(batch.rows)
             watch.advance()
         if optim.record == "eval":
-            score(model, packed, in_order(training_rows, series_lengths, size), state, norms, ranks)
-        score(model, packed, test_batches, state, norms, ranks)
+            score(in_order(training_rows, series_lengths, size), state, norms)
+        score(test_batches, state, norms)
         probability = state.probability.cpu().numpy()
         means = (sums / len(training_rows)).tolist()
         if not all(map(math.isfinite, means)) or not np.isfinite(probability[0]).all():
@@ -282,20 +291,19 @@ def record(output: Output, rows: Tensor, state: State, norms: Tensor) -> None:
 
 
 @torch.no_grad()
-def score(
+def score_batches(
     model: nn.Module,
-    packed: PackedCohort,
+    feed: Feed,
+    execution: Execution,
+    ranks: Ranks,
     batches: list[np.ndarray],
     state: State,
     norms: Tensor,
-    ranks: Ranks | None = None,
 ) -> None:
     """Record in evaluation mode; of several processes each scores every so-manieth batch, and all have all."""
     model.eval()
-    place = state.probability.device
-    ranks = ranks or lonely(place)
-    for batch in load(packed, batches[ranks.rank :: ranks.world], place):
-        with torch.autocast(place.type, torch.bfloat16, enabled=place.type == "cuda"):
+    for batch in feed(batches[ranks.rank :: ranks.world]):
+        with execution.narrow(state.probability.device):
             output = model(batch)
         record(output, batch.rows, state, norms)
     if batches and not ranks.alone:

@@ -164,8 +164,7 @@ class AttentionOnLabel(Method):
 
     def step(self, model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch) -> tuple[Output, Tensor]:
         """Forward, weights and ỹ, backward to θ, W and b, update of all three."""
-        place = self.setting.place.type
-        with torch.autocast(place, torch.bfloat16, enabled=place == "cuda"):
+        with self.setting.execution.narrow(self.setting.place):
             output: Output = model(batch)
         self.attended = self.attend(model, output, batch)
         terms = self.objective(output, batch)

@@ -17,6 +17,7 @@ from core.calibrated.peer_posterior import PeerReading, read_peer
 from core.calibrated.posterior import Rates
 from core.cohort.tensors import PackedCohort
 from core.config import LossConfig, TrainConfig
+from core.execution import Execution
 from core.hints import Bool, Float
 from core.locks import Pairs, unreviewed
 from core.methods.sources import LabelSources
@@ -73,6 +74,8 @@ class Setting:
         ``lifelong``, ``recurrent`` or ``acute``, per label; empty where nobody knows.
     ask
         Called now and then in what takes long; may raise `core.progress.Halted`.
+    execution
+        How the run is computed.
     """
 
     config: TrainConfig
@@ -83,6 +86,7 @@ class Setting:
     sources: LabelSources | None = None
     persistence: tuple[str, ...] = ()
     ask: Callable[[], None] = nothing
+    execution: Execution = field(default_factory=Execution)
 
     @cached_property
     def peer(self) -> Peer:
@@ -212,8 +216,7 @@ class Method:
 
     def step(self, model: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch) -> tuple[Output, Tensor]:
         """Forward, backward, update; the output before the update, and `objective`'s terms."""
-        place = self.setting.place.type
-        with torch.autocast(place, torch.bfloat16, enabled=place == "cuda"):
+        with self.setting.execution.narrow(self.setting.place):
             output: Output = model(batch)
         terms = self.objective(output, batch)
         optimiser.zero_grad()

@@ -24,12 +24,15 @@ PATTERN = (
 
 def token_groups(steps: int, passages: int, device: torch.device) -> Int[Tensor, " tokens"]:
     """Group of each token of a batch with that many steps and passages."""
-    groups = [TASK, COMBO, SERIES_CLS, *[SERIES] * steps, NOTE_CLS, *[NOTE] * passages]
-    return torch.tensor(groups, device=device)
+    ends = torch.arange(NOTE + 1, device=device)  # made on the device: a list would be waited for
+    return torch.cat((ends[:SERIES], ends[SERIES].expand(steps), ends[NOTE_CLS:NOTE], ends[NOTE].expand(passages)))
 
 
 def attention_bias(
-    groups: Int[Tensor, " tokens"], present: Bool[Tensor, "stays tokens"], kind: str
+    groups: Int[Tensor, " tokens"],
+    present: Bool[Tensor, "stays tokens"],
+    kind: str,
+    pattern: Bool[Tensor, "groups groups"] | None = None,
 ) -> Float[Tensor, "stays 1 tokens tokens"]:
     """Give what is added to the attention scores: 0 where a query may look, -∞ where not.
 
@@ -43,8 +46,11 @@ def attention_bias(
     kind
         ``bool``: the pattern blocks. ``additive_plus1``: the pattern's blocked places get +1 instead, which favours
         them, as in the released code. ``none``: no pattern.
+    pattern
+        `PATTERN` where it lies on the device already: to bring it there is to wait.
     """
-    pattern = torch.tensor(PATTERN, dtype=torch.bool, device=groups.device)
+    if pattern is None:
+        pattern = torch.tensor(PATTERN, dtype=torch.bool, device=groups.device)
     allowed = pattern[groups][:, groups]
     itself = torch.eye(len(groups), dtype=torch.bool, device=groups.device)
     seen = present.unsqueeze(1) | itself
@@ -129,6 +135,8 @@ class Fusion(nn.Module):
         self.series_positions = nn.Parameter(torch.zeros(config.max_positions, width))
         self.note_positions = nn.Parameter(torch.zeros(config.max_positions, width))
         self.layers = nn.ModuleList(FusionLayer(config) for _ in range(config.fusion_layers))
+        self.pattern: Tensor
+        self.register_buffer("pattern", torch.tensor(PATTERN, dtype=torch.bool), persistent=False)
 
     def forward(
         self,
@@ -155,9 +163,10 @@ class Fusion(nn.Module):
         has_series, has_note = series_valid.any(1, keepdim=True), notes_valid.any(1, keepdim=True)
         always = torch.ones_like(has_series)
         present = torch.cat((always, has_series & has_note, has_series, series_valid, has_note, notes_valid), dim=1)
-        bias = attention_bias(groups, present, self.kind)
+        bias = attention_bias(groups, present, self.kind, self.pattern)
         for layer in self.layers[:-1]:
             tokens = layer(tokens, bias)
-        ends = torch.tensor([0, 1, 2, 3 + steps], device=series.device)
+        ends = torch.arange(4, device=series.device)
+        ends[3] += steps
         fused: Tensor = self.layers[-1](tokens, bias, ends)
         return fused
