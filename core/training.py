@@ -15,6 +15,7 @@ from core.cohort.tensors import pack_cohort
 from core.config import TrainConfig
 from core.distributed import Ranks, ranks_of
 from core.errors import ConfigError
+from core.execution import Execution
 from core.fit import Checkpoints, fit, never
 from core.locks import lay_on_pairs, locks_digest
 from core.methods.registry import WEIGHING
@@ -40,6 +41,7 @@ def train_round(
     cache_dir: Path | None = None,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = never,
+    execution: Execution = Execution(),
 ) -> Path | None:
     """Train one round and write its tables; go on where an earlier call was killed or stopped.
 
@@ -66,6 +68,8 @@ def train_round(
         Where packed tensors are kept; the run's folder by default.
     progress, should_stop
         Who watches, and who may stop the run: asked before each batch, and in the steps before and after the epochs.
+    execution
+        How it is computed: where the data lie, precision, compilation. No part of what the run is named by.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def train_round(
                 packed, pairs, config, seed=seed, place=ranks.place, sources=sources,
                 persistence=tuple(str(label["persistence"]) for label in cohort.manifest["labels"]), with_peer=True,
                 checkpoints=Checkpoints(run_dir, identity_digest(identity)), ranks=ranks, progress=watch,
-                should_stop=should_stop,
+                should_stop=should_stop, execution=execution,
             )  # fmt: skip
             if fitted is None:
                 return None
