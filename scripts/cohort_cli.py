@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from scripts.cohort_labels_cli import LabelsFileOption, LabelsFormOption, LabelsSourceOption, labels_in, show_labels_in
+from scripts.cohort_labels_cli import (
+    FilmsOption,
+    LabelsFileOption,
+    LabelsFormOption,
+    LabelsSourceOption,
+    MissingOption,
+    StudiesOption,
+    TaskOption,
+    UncertainOption,
+    labels_in,
+    show_labels_in,
+    task_of,
+)
 from scripts.running import console, invent
 
 cohort_app = typer.Typer(
@@ -149,6 +161,11 @@ def build_mimic4_cohort(
     labels: LabelsFileOption = None,
     labels_form: LabelsFormOption = "auto",
     labels_source: LabelsSourceOption = None,
+    task: TaskOption = "phenotyping",
+    cxr_folder: FilmsOption = None,
+    uncertain: UncertainOption = "ignore",
+    missing: MissingOption = "ignore",
+    studies: StudiesOption = "any",
 ) -> None:
     """Build a cohort from MIMIC-IV: adults with one ICU stay in the admission, 25 phenotypes of ICD-9 and ICD-10 codes.
 
@@ -157,6 +174,7 @@ def build_mimic4_cohort(
     from core.cohort.sources.mimic4 import build_mimic4
 
     given = labels_in(labels, labels_form, labels_source, lenient)
+    labelled = task_of(task, cxr_folder, uncertain, missing, studies)
 
     def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
         return build_mimic4(
@@ -169,6 +187,7 @@ def build_mimic4_cohort(
             lenient=lenient,
             progress=say,
             labels_in=given,
+            task=labelled,
         )
 
     _build(workspace, build)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from audit_store.workspace import Workspace
     from core.cohort.coverage import Coverage
     from core.cohort.labels_in import LabelsIn
+    from core.cohort.sources.mimic_labels import LabelTask
 
 FORMS_HELP = "auto, mimic3-benchmarks (stay, period_length, labels), flexcare (stay_id and labels) or long."
 LabelsFileOption = Annotated[
@@ -27,6 +28,43 @@ WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The workspace's folder.", file_okay=False, show_default=True)
 ]
 DEFAULT_WORKSPACE = Path("workspace")
+
+
+TaskOption = Annotated[str, typer.Option("--task", help="phenotyping, or chexpert (14 labels of chest films).")]
+FilmsOption = Annotated[
+    Path | None, typer.Option("--cxr-folder", help="Folder with MIMIC-CXR-JPG's labels and metadata.", file_okay=False)
+]
+UncertainOption = Annotated[
+    str, typer.Option("--uncertain", help="What a film's -1 is: positive, negative or ignore (not stated).")
+]
+MissingOption = Annotated[str, typer.Option("--missing", help="What a film's blank is: negative or ignore.")]
+StudiesOption = Annotated[
+    str, typer.Option("--studies", help="any film of the stay that says present, or the last one alone.")
+]
+
+
+def task_of(name: str, folder: Path | None, uncertain: str, missing: str, studies: str) -> "LabelTask":
+    """What a MIMIC-IV cohort is to be labelled with.
+
+    Raises
+    ------
+    ConfigError
+        On another task, or films' options without their folder.
+    """
+    from core.cohort.sources.chexpert import FilmPolicy, chexpert_task
+    from core.cohort.sources.mimic_labels import PHENOTYPING
+    from core.errors import ConfigError
+
+    if name not in ("phenotyping", "chexpert"):
+        raise ConfigError("--task phenotyping or chexpert", repr(name), "choose one of them")
+    policy = FilmPolicy(uncertain, missing, studies)
+    if name == "phenotyping":
+        if folder is not None or policy != FilmPolicy():
+            raise ConfigError("--task chexpert with options of films", "--task phenotyping", "name the task")
+        return PHENOTYPING
+    if folder is None:
+        raise ConfigError("--cxr-folder with --task chexpert", "none", "name the folder with both files")
+    return chexpert_task(folder, policy)
 
 
 def labels_in(labels: Path | None, form: str, source: str | None, lenient: bool = False) -> "LabelsIn | None":

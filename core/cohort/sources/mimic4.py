@@ -6,6 +6,7 @@ from typing import Any
 
 from core.cohort.labels_in import LabelsIn
 from core.cohort.sources.mimic_build import build
+from core.cohort.sources.mimic_labels import CHEXPERT, PHENOTYPING, LabelTask
 from core.cohort.sources.mimic_notes import CHOICES, load_mimic4_notes
 from core.cohort.sources.mimic_stays import MIMIC4
 from core.cohort.sources.mimic_tables import MimicTables
@@ -23,6 +24,7 @@ def build_mimic4(
     lenient: bool = False,
     progress: Callable[[str], None] | None = None,
     labels_in: LabelsIn | None = None,
+    task: LabelTask = PHENOTYPING,
 ) -> dict[str, Any]:
     """Build the cohort of a MIMIC-IV folder.
 
@@ -47,6 +49,8 @@ def build_mimic4(
         Called with what is being done.
     labels_in
         A file of labels to put beside those of the codes, or to be corrected in their stead.
+    task
+        What the stays are labelled with: phenotypes, or `chexpert.chexpert_task`.
 
     Returns
     -------
@@ -58,10 +62,12 @@ def build_mimic4(
     SourceError
         When a folder, a file, column, unit or value is not what it should be.
     ConfigError
-        When `notes` is none of the choices.
+        When `notes` is none of the choices, or would give a model the reports that the labels were taken from.
     """
     if notes not in CHOICES:
         raise ConfigError(f"notes of {', '.join(CHOICES)}", notes, "choose one of them")
+    if task.source == CHEXPERT and notes in ("first48h", "all"):
+        raise ConfigError("--notes pmh or admission with chest film labels", notes, "reports give those labels away")
     raw = MimicTables(source, "MIMIC-IV", parts=("hosp", "icu", "note"), notes=notes_folder, lenient=lenient)
     return build(
         raw,
@@ -73,4 +79,5 @@ def build_mimic4(
         split_file=split_file,
         progress=progress,
         labels_in=labels_in,
+        task=task,
     )

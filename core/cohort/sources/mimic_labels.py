@@ -15,6 +15,8 @@ from core.cohort.phenotypes import bare, manifest_label_groups, manifest_labels,
 from core.cohort.sources.mimic_tables import MimicTables
 
 PRIMARY_SOURCE = "icd"
+CHEXPERT = "chexpert"
+"""Source of chest film labels."""
 
 
 @dataclass(frozen=True)
