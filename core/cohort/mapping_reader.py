@@ -12,9 +12,9 @@ _HUGE = 1e30
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name is meant: “ (did you mean x?)”, or nothing."""
+    """Say which known name is meant: “did you mean x?”, or nothing."""
     by_small = {candidate.lower(): candidate for candidate in known}
-    found = get_close_matches(name.lower(), by_small, n=1, cutoff=0.5)
+    found = get_close_matches(name.lower(), by_small, n=1, cutoff=0.6)
     return f"did you mean {by_small[found[0]]}?" if found else ""
 
 
@@ -85,7 +85,7 @@ class Section:
         value = self.text(key)
         if value is None:
             near = nearest(key, [name for name in self._content if name not in self._asked])
-            raise self.refuse(f"{key}", near or "none", f'write {key} = "…"')
+            raise self.refuse(f"{key}", f"none {near}".strip(), f'write {key} = "…"')
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:

@@ -153,7 +153,7 @@ def _shards(folder: Path, mapping: MedsMapping) -> list[Path]:
             ) from None
         for column in (*_NEEDED, *mapping.extra):
             if column not in schema.names:
-                near = nearest(column, schema.names) or "none of that name"
+                near = f"none of that name: {nearest(column, schema.names)}".rstrip(": ")
                 raise SourceError(f"column {column} in {name}", near, "rename it, or mend the mapping")
             if column in _KINDS and not _KINDS[column](schema.field(column).type):
                 came = str(schema.field(column).type)

@@ -75,7 +75,7 @@ class MappedTables(MimicTables):
             if column.lower() not in by_small:
                 raise SourceError(
                     f"column {column} ({role} of {spec.where}) in {self.file(name)}",
-                    nearest(column, names) or "no column of that name or near it",
+                    f"none of that name: {nearest(column, names)}".rstrip(": "),
                     "mend the mapping, or the file's header",
                 )
         self._columns[name] = {role: by_small[column.lower()] for role, column in spec.columns.items()}
@@ -88,7 +88,9 @@ class MappedTables(MimicTables):
         if not paths or not all(one.is_file() for one in paths):
             near = nearest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
             raise SourceError(
-                f"{spec.file} (file of {spec.where})", near or "no such file", "mend the path: it is below the mapping"
+                f"{spec.file} (file of {spec.where})",
+                f"no such file {near}".strip(),
+                "mend the path: it is below the mapping",
             )
         return paths
 
@@ -147,7 +149,9 @@ class MappedTables(MimicTables):
                 names = [column.strip() for column in next(csv.reader(handle, delimiter=delimiter), [])]
         except UnicodeError:
             raise SourceError(
-                f"{name} in {spec.encoding}", "another encoding", 'write encoding = "latin-1", or save it as UTF-8'
+                f"{name} in {spec.encoding.upper()}",
+                "another encoding",
+                'write encoding = "latin-1", or save it as UTF-8',
             ) from None
         except (OSError, EOFError, csv.Error):
             raise SourceError(f"{name} as a CSV file", "one that can't be read or is cut short", _AGAIN) from None
@@ -258,16 +262,21 @@ class MappedTables(MimicTables):
             for role in dict.fromkeys(roles)
         )
 
-    def first(self, table: str, roles: Iterable[str], condition: str) -> str:
+    def first(self, table: str, roles: Iterable[str], condition: str, join: str = "") -> str:
         """Tell where the first row that meets a condition over its roles stands: “, first in row 7”.
 
         A file's header is row 1; of several files the file is named too. Nothing is told of a database.
+
+        Parameters
+        ----------
+        join
+            SQL that adds the row's stay, for a condition that needs it.
         """
         self.sql.execute("SET preserve_insertion_order = true")
         for path, base in zip(self._parts[table], self._bases[table], strict=False):
             line = self.count(
-                f"SELECT min(line) FROM (SELECT row_number() OVER () AS line, {self._chosen(table, roles)} "
-                f"FROM ({base})) e WHERE {condition}"
+                f"SELECT min(e.line) FROM (SELECT row_number() OVER () AS line, {self._chosen(table, roles)} "
+                f"FROM ({base})) e {join} WHERE {condition}"
             )
             if line:
                 return self._row(table, path, line)

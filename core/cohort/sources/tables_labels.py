@@ -116,7 +116,7 @@ def _values(raw: MappedTables, mapping: Mapping, table: str, spec: LabelsSpec) -
     hour = f"epoch({raw.time(table, 'e.time')} - s.admitted) / 3600.0"
     rows = raw.create(
         "stated",
-        f"""SELECT row_number() OVER () AS line, s.stay_id, n.key AS label, e.value, a.answer,
+        f"""SELECT row_number() OVER (ORDER BY place) AS line, place, s.stay_id, n.key AS label, e.value, a.answer,
             ({hour})::FLOAT AS hour
         FROM (SELECT row_number() OVER () AS place, * FROM ({raw.rows(table, VALUE_ROLES)})) e
         LEFT JOIN stay s ON {of_stay(raw, table, spec, wide=True)}
@@ -150,12 +150,10 @@ def _values(raw: MappedTables, mapping: Mapping, table: str, spec: LabelsSpec) -
     again = "line NOT IN (SELECT min(line) FROM stated GROUP BY stay_id, label)"
     repeated = raw.count(f"SELECT count(*) FROM stated WHERE {again}")
     if repeated:
-        raw.refuse(
-            f"one row per stay and label in {raw.file(table)}",
-            f"{repeated} rows too many",
-            "remove the repeated rows",
-            rows=repeated,
-        )
+        line = raw.count(f"SELECT min(place) FROM stated WHERE {again}")
+        at = "" if raw.lenient else raw.place(table, line)
+        what = f"one row per stay and label in {raw.file(table)}"
+        raw.refuse(what, f"{repeated} rows too many{at}", "remove the repeated rows", rows=repeated)
         raw.sql.execute(f"DELETE FROM stated WHERE {again}")
     raw.sql.execute(
         f"INSERT INTO label SELECT stay_id, label, {quoted(spec.name)}, answer::UTINYINT, NULL, hour, NULL, NULL "

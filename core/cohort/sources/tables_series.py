@@ -204,8 +204,13 @@ def _read(raw: MappedTables, table: str, spec: EventsSpec) -> None:
     column = spec.source.columns["time"]
     refuse_times(raw, table, spec, ROLES, mine, f"{column} within a year of the stay", rows[_MALFORMED], needed=True)
     raw.sql.execute(f"DELETE FROM read_{place} WHERE status IN ({_STRANGER}, {_MALFORMED})")
-    if not raw.count(f"SELECT count(*) FROM read_{place}") and raw.limit is None and not spec.ignore_others:
-        came = "none: other codes, or other stays"
+    if raw.count(f"SELECT count(*) FROM read_{place}"):
+        return
+    if raw.limit is not None and raw.count(f"SELECT count(*) FROM ({source})") >= raw.limit:
+        return
+    coded_rows = raw.count(f"SELECT count(*) FROM (SELECT 1 FROM ({source}) e WHERE {mine} LIMIT 1)")
+    if not coded_rows or not spec.ignore_others:
+        came = "other stays alone" if coded_rows else "other codes alone"
         raise SourceError(f"values of known codes and stays in {raw.file(table)}", came, "mend [[codes]] or the keys")
 
 
@@ -232,8 +237,11 @@ def refuse_times(
     if not rows:
         return
     bad = malformed(raw, table, spec) + (" OR e.time IS NULL" if needed else "")
-    at = "" if raw.lenient else raw.first(table, roles, f"({mine}) AND ({bad})")
-    came = "none" if at else "one far from the stay"
+    at, came = "" if raw.lenient else raw.first(table, roles, f"({mine}) AND ({bad})"), "other text, or nothing,"
+    if not at and not raw.lenient:
+        far = f"abs({hour_sql(raw, table, spec)}) > {LONGEST_HOURS!r}"
+        at = raw.first(table, roles, f"({mine}) AND {far}", f"JOIN stay s ON {of_stay(raw, table, spec)}")
+        came = "another time"
     raw.refuse(
         f"{expected} in {raw.file(table)}", f"{came} in {rows} rows{at}", "mend time, time_is or time_format", rows=rows
     )
