@@ -69,6 +69,35 @@ def benchmark_export(
     console.print(run(pairs, out, quick=quick, say=console.print), markup=False, soft_wrap=True)
 
 
+def benchmark_scale(
+    fraction: Annotated[str, typer.Option(help="Parts of 59,798 stays, commas between.")] = "1/64,1/16",
+    shape: Annotated[str, typer.Option(help="hours48, paper, or both.")] = "hours48,paper",
+    epochs: Annotated[int | None, typer.Option(min=3, help="4 on CPU, 30 on CUDA when not given.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, single or bfloat16.")] = "auto",
+    resident: Annotated[str, typer.Option(help="Whether data lie on the device: auto, on or off.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compiled", help="Put the network through torch.compile.")] = False,
+    out: OutOption = DEFAULT_CACHE,
+    quick: QuickOption = False,
+) -> None:
+    """Time training at parts of MIMIC-IV's size: a stay's milliseconds, MIRACL's own share, and where they go.
+
+    Example: miracl benchmark scale --fraction 1/64,1/16
+    """
+    try:
+        from core.execution import Execution
+        from core.options import build_options
+        from scripts.benchmarks.scale import fractions_in, run
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    how = {"resident": resident, "precision": precision, "compiled": compiled}
+    table = run(
+        fractions_in(fraction), tuple(shape.split(",")), out, device=device, epochs=epochs,
+        execution=build_options(Execution, how, "execution"), quick=quick, say=console.print,
+    )  # fmt: skip
+    console.print(table, markup=False, soft_wrap=True)
+
+
 def benchmark_synthetic(
     stays: Annotated[int, typer.Option(min=100, help="Stays to invent.")] = 2000,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, counted from 0.")] = 3,
@@ -212,12 +241,44 @@ def benchmark_trust(
         raise typer.Exit(1)
 
 
+def benchmark_cohort(
+    rows: Annotated[int, typer.Option(min=1000, help="Charted rows to invent in published form.")] = 300_000_000,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(help="Folder of rows and temporary files; the system's when not given.", file_okay=False),
+    ] = None,
+    demos: Annotated[
+        Path | None, typer.Option(help="Folder with eicu-demo, mimic-iii-demo, mimic-iv-demo.", file_okay=False)
+    ] = None,
+    packed: Annotated[bool, typer.Option("--packed", help="Gzip the rows, as published; read on one core.")] = False,
+    out: Annotated[
+        Path, typer.Option(help="Folder of table, rows (Parquet) and machine.", file_okay=False)
+    ] = DEFAULT_CACHE,
+    quick: Annotated[bool, typer.Option("--quick", help="A tiny size that only shows that everything runs.")] = False,
+) -> None:
+    """Time a cohort of 300 million charted rows, the open demos where they are, and discretising.
+
+    The disk that it takes is said first, about 36 GB at the full size (10 GB packed), and refused where it is not free.
+
+    Example: miracl benchmark cohort --rows 3000000 --scratch /data/scratch
+    """
+    try:
+        from scripts.benchmarks.cohort import run
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    console.print(
+        run(rows, out, scratch=scratch, demos=demos, packed=packed, quick=quick, say=console.print), markup=False
+    )
+
+
 VERBS: dict[str, Callable[..., None]] = {
     "report": benchmark_report,
     "portrait": benchmark_portrait,
     "select": benchmark_select,
+    "scale": benchmark_scale,
     "store": benchmark_store,
     "export": benchmark_export,
+    "cohort": benchmark_cohort,
     "synthetic": benchmark_synthetic,
     "planted": benchmark_planted,
     "screen": benchmark_screen,
