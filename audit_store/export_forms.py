@@ -5,17 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from audit_store.database import Store
 from audit_store.errors import ExportError
-from audit_store.export_listfiles import listfile_rows, write_flexcare, write_mimic3_benchmarks
+from audit_store.export_listfiles import (
+    check_names,
+    check_stays,
+    listfile_rows,
+    write_flexcare,
+    write_mimic3_benchmarks,
+)
 from audit_store.export_manifest import Written
 from audit_store.export_matrix import matrix_of
-from audit_store.export_meds import write_meds
+from audit_store.export_meds import check_dates, write_meds
 from audit_store.fileio import file_digest, make_folder, sync_file
-from audit_store.labels import cleaned_wide, listfile, required_stays
+from audit_store.labels import cleaned_wide, cohort_stays, listfile, required_stays
 from audit_store.round_reader import RoundFile
 
 FORMATS = ("csv", "parquet")
@@ -29,6 +36,8 @@ FORMS: dict[str, str] = {
 }
 """What can be written; `formats` apply to the first two, and ``listfile`` is written where CSV is asked for."""
 DEFAULT_FORMS = ("long", "wide", "listfile")
+OF_A_FIELD = ("mimic3-benchmarks", "flexcare", "meds")
+"""Forms with files of their own kinds, which a cohort may lack something for."""
 _MIMIC3 = "mimic3"
 
 
@@ -55,6 +64,34 @@ class Chosen:
         if not self.forms or not set(self.forms) <= set(FORMS):
             came = ", ".join(self.forms) or "none"
             raise ExportError(f"forms of {', '.join(FORMS)}", came, "name some of them, with commas between")
+
+
+def unavailable(store: Store, round_file: RoundFile) -> dict[str, str]:
+    """Say which forms this cohort can't give, and what it lacks for each: for a screen, before anything is written."""
+    key = f"unavailable_forms_{round_file.digest['blake2b']}"
+    with store.memory_lock:
+        kept: dict[str, str] | None = store.memory.get(key)
+    if kept is not None:
+        return kept
+    found: dict[str, str] = {}
+    stays = cohort_stays(store)
+    if stays is None:
+        return dict.fromkeys(("listfile", *OF_A_FIELD), "the cohort, which is gone")
+    stated = round_file.arrow("SELECT DISTINCT stay_id FROM pair")["stay_id"]
+    stays = stays.filter(pc.is_in(stays["stay_id"], value_set=stated.combine_chunks()))
+    listed = stays.filter(stays["has_series"])
+    for form in OF_A_FIELD:
+        try:
+            if form == "meds":
+                check_dates(stays)
+            else:
+                check_names(tuple(round_file.label_names.values()))
+                check_stays(listed)
+        except ExportError as error:
+            found[form] = error.expected
+    with store.memory_lock:
+        store.memory[key] = found
+    return found
 
 
 def write_forms(

@@ -101,16 +101,14 @@ def listfile_rows(matrix: Matrix, stays: pa.Table, *, days_to_four_decimals: boo
     ExportError
         When the labels are not the 25 phenotypes, or patients have no subject number, or their stays no known order.
     """
-    if sorted(matrix.names) != sorted(PUBLISHED):
-        came = f"{len(matrix.names)} labels, {len(set(matrix.names) & set(PUBLISHED))} of them such"
-        raise ExportError("the benchmarks' 25 phenotypes as labels", came, _INSTEAD)
+    check_names(matrix.names)
     place = matrix.rows_of(stays["stay_id"].to_numpy())
     stated = stays.filter(place >= 0)
     place = place[place >= 0]
     series = stated["has_series"].to_numpy()
     whole = matrix.whole[place]
     kept = stated.filter(pa.array(series & whole))
-    _check(kept)
+    check_stays(kept)
     seconds = np.rint(kept["los_hours"].to_numpy() * 3600).astype(np.int64)
     if days_to_four_decimals:
         hours = 24.0 * ((2 * _TENTHS * seconds + _DAY) // (2 * _DAY) / _TENTHS)
@@ -133,7 +131,15 @@ def listfile_rows(matrix: Matrix, stays: pa.Table, *, days_to_four_decimals: boo
     return Rows(table, left)
 
 
-def _check(stays: pa.Table) -> None:
+def check_names(names: tuple[str, ...]) -> None:
+    """Check that labels are the 25 phenotypes, in whatever order; ExportError where they are not."""
+    if sorted(names) != sorted(PUBLISHED):
+        came = f"{len(names)} labels, {len(set(names) & set(PUBLISHED))} of them such"
+        raise ExportError("the benchmarks' 25 phenotypes as labels", came, _INSTEAD)
+
+
+def check_stays(stays: pa.Table) -> None:
+    """Check that patients have subject numbers and their stays an order; ExportError where they have not."""
     numbers = pc.all(pc.match_substring_regex(stays["patient_key"].cast(pa.string()), "^[0-9]+$")).as_py()
     if numbers is False or stays["patient_key"].null_count:
         raise ExportError("patients with subject numbers, as MIMIC has them", "keys of another kind", _INSTEAD)

@@ -77,7 +77,8 @@ def write_meds(matrix: Matrix, stays: pa.Table, cutoff_hours: float | None, fold
     return made
 
 
-def _times(stays: pa.Table, cutoff_hours: float | None) -> Ints:
+def check_dates(stays: pa.Table) -> None:
+    """Check that every stay has its date of admission; ExportError where one has none."""
     missing = stays["admitted_at"].null_count
     if missing:
         raise ExportError(
@@ -85,6 +86,10 @@ def _times(stays: pa.Table, cutoff_hours: float | None) -> Ints:
             f"none for {missing:,} of {stays.num_rows:,} stays",
             "this source gives no dates: write long, wide or listfile",
         )
+
+
+def _times(stays: pa.Table, cutoff_hours: float | None) -> Ints:
+    check_dates(stays)
     hours = stays["los_hours"].to_numpy()
     hours = hours if cutoff_hours is None else np.minimum(hours, cutoff_hours)
     admitted: Ints = stays["admitted_at"].cast(pa.timestamp("us")).cast(pa.int64()).to_numpy()

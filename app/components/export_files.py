@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app import session
+from app.components.export_forms import to_fill_in
 from app.components.export_words import policy_words
 from app.components.page import Column, table
 from app.plain import escape
@@ -18,6 +19,8 @@ from audit_store.labels import Policy
 
 TYPES = {
     ".csv": "text/csv",
+    ".md": "text/markdown",
+    ".cff": "text/plain",
     ".parquet": "application/vnd.apache.parquet",
     ".json": "application/json",
     ".zip": "application/zip",
@@ -97,10 +100,19 @@ def manifest_html(manifest: dict[str, Any]) -> str:
         ("decisions read", f"{decisions['count']:,}"),
         ("ledger's head", str(decisions["head"]["hash"])[:HEAD_DIGITS] or "empty"),
     ]
+    if manifest.get("reads"):
+        facts.append(("raw reads", f"{manifest['reads']['reads']:,} of {manifest['reads']['readers']:,} readers"))
+    left = [
+        f"{form}: {count:,} stays {why} have no row"
+        for form, whys in manifest.get("left_out", {}).items()
+        for why, count in whys.items()
+        if count
+    ]
+    more = "".join(f'<p class="soft">{escape(line)}</p>' for line in (*left, to_fill_in(manifest)) if line)
     cells = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     return (
         f'<p class="soft">{escape(policy_words(policy, calibrated=False).replace("suspicion", "value"))}</p>'
-        f'<dl class="facts">{cells}</dl><p class="soft">{escape(str(manifest["note"]))}</p>'
+        f'<dl class="facts">{cells}</dl>{more}<p class="soft">{escape(str(manifest["note"]))}</p>'
     )
 
 
@@ -109,18 +121,34 @@ def _downloads(context: session.Context, number: int, manifest: dict[str, Any]) 
     names = (*sizes, "manifest.json")
     if sum(sizes.values()) <= DOWNLOAD_LIMIT:
         _download(context, number, names, f"export-{number:04d}.zip", "All of them, as one ZIP")
+    parts = _parts(names)
     with st.container(horizontal=True, gap="small"):
-        for name in names:
-            if sizes.get(name, 0) <= DOWNLOAD_LIMIT:
-                _download(context, number, (name,), name, name)
+        for part, inside in parts.items():
+            if sum(sizes.get(name, 0) for name in inside) <= DOWNLOAD_LIMIT:
+                file = part if inside == (part,) else f"export-{number:04d}-{part}.zip"
+                words = part if inside == (part,) else f"{part}, {len(inside)} files as a ZIP"
+                _download(context, number, inside, file, words)
     large = [name for name, size in sizes.items() if size > DOWNLOAD_LIMIT]
     if large:
         st.html(
             f'<p class="soft">Too large for this page ({DOWNLOAD_LIMIT >> 20} MB at most): {escape(", ".join(large))}. '
             f"Copy from the workspace, exports/export-{number:04d}.</p>"
         )
-    told = " · ".join(f"{name} {size_words(size)}" for name, size in sizes.items())
+    told = " · ".join(
+        f"{part} {size_words(sum(sizes[name] for name in inside))}"
+        for part, inside in parts.items()
+        if set(inside) <= sizes.keys()
+    )
     st.html(f'<p class="soft">{escape(told)}. Each download is noted in the trail.</p>')
+
+
+def _parts(names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Files by their first part: one that lies by itself, or all of a folder."""
+    parts: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        first = name.split("/")[0]
+        parts[first] = (*parts.get(first, ()), name)
+    return parts
 
 
 def _download(context: session.Context, number: int, names: tuple[str, ...], file: str, words: str) -> None:

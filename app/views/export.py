@@ -5,7 +5,7 @@ from datetime import datetime
 import streamlit as st
 
 from app import session
-from app.components import export_files
+from app.components import export_files, export_forms
 from app.components.export_charts import dumbbell_chart, threshold_chart
 from app.components.export_words import (
     BASIS,
@@ -22,12 +22,11 @@ from app.components.export_words import (
 from app.components.page import Column, chart, heading, table
 from app.plain import escape
 from audit_store.export_preview import Preview, first_changes, preview, threshold_curve
-from audit_store.exports import FORMATS, export_labels, read_manifest
+from audit_store.exports import export_labels, read_manifest
 from audit_store.labels import Policy
 
 FIRST = 50
 DEFAULT_THRESHOLD = 0.95
-KINDS = {"CSV and Parquet": FORMATS, "CSV": ("csv",), "Parquet": ("parquet",)}
 FIRST_COLUMNS = (Column("stay"), Column("label"), Column("recorded"), Column("exported"), Column("why"))
 
 
@@ -55,9 +54,11 @@ def _policy(context: session.Context) -> Policy:
 
 
 @session.guarded
-def _write(policy: Policy, formats: tuple[str, ...]) -> None:
-    context = session.context()
-    folder = export_labels(context.store, context.round_file, context.person, policy, formats)
+def _write(policy: Policy) -> None:
+    context, asked = session.context(), export_forms.asked()
+    folder = export_labels(
+        context.store, context.round_file, context.person, policy, asked.formats, asked.forms, reads=asked.citation()
+    )
     manifest = read_manifest(folder)
     if manifest is not None:
         st.session_state["export_number"] = int(manifest["number"])
@@ -105,14 +106,15 @@ def render() -> None:
             policy = _policy(context)
             st.html(f'<p class="note-line">{escape(policy_words(policy, calibrated=info.calibrated))}</p>')
             if context.may("export"):
-                kinds = st.selectbox("Files as", list(KINDS), key="export_kinds")
+                some = export_forms.choose(context)
                 st.button(
                     "Write the files",
                     key="write",
                     type="primary",
                     icon=":material/save:",
+                    disabled=not some,
                     on_click=_write,
-                    args=(policy, KINDS[kinds]),
+                    args=(policy,),
                 )
             else:
                 st.html('<p class="soft">Writing an export needs the steward\'s role.</p>')

@@ -1,16 +1,21 @@
 """The Export page: nothing to change, one change, a policy that lets the model decide, a store that does not answer."""
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import session
+from app.components.export_charts import LABEL_WIDTH, dumbbell_chart
+from app.components.export_forms import missing_words
 from app.components.export_words import policy_words, threshold_words
 from audit_store.decisions import Reading, new_token, record
+from audit_store.export_forms import FORMS, unavailable
 from audit_store.export_preview import threshold_curve
 from audit_store.exports import list_exports
 from audit_store.labels import Policy
 from audit_store.people import Person, add_person, authenticate, operator
 from audit_store.rounds import open_round
+from core.cohort.labelset import PHENOTYPES
 from tests.app.conftest import page
 from tests.app.invented import NAME, PASSWORD, Invented
 from tests.app.test_views import words
@@ -112,3 +117,57 @@ def test_a_threshold_above_every_score_says_where_changes_end(invented: Invented
     curve.loc[curve["threshold"] <= 0.8, "added"] = 2
     assert "changes nothing; the highest value with a change is about 0.80" in threshold_words(curve, 0.95)
     assert threshold_words(curve, 0.6).startswith("From 0.60 on the model changes")
+
+
+def test_every_form_and_raw_read_that_was_chosen_is_written_and_listed_by_folder(invented: Invented) -> None:
+    decide(invented)
+    app = page("export").run()
+    said = words(app)
+    assert "listfile</b>: a row per stay by its id" in said
+    offered = app.multiselect(key="export_forms").options
+    lacking = unavailable(invented.store, open_round(invented.store.workspace))
+    assert offered == [form for form in FORMS if form not in lacking]
+    assert lacking
+    assert all(form in said.split("This cohort can't give")[1] for form in lacking)
+    app.multiselect(key="export_forms").set_value(["wide"]).run()
+    app.toggle(key="export_reads").set_value(True).run()
+    app.text_input(key="cite_title").set_value("Labels of an invented ward").run()
+    app.text_area(key="cite_authors").set_value("Doe, Jane\n\nThe Ward\n").run()
+    app.button(key="write").click().run()
+    assert not app.exception
+    folder = invented.store.workspace.exports / "export-0001"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("CITATION.cff", "DATA_CARD.md", "labels_wide.csv", "labels_wide.parquet", "manifest.json", "reads"),
+    ]
+    cited = (folder / "CITATION.cff").read_text()
+    assert 'title: "Labels of an invented ward"' in cited
+    assert 'family-names: "Doe"' in cited
+    assert '- name: "The Ward"' in cited
+    said = words(app)
+    assert "To fill in in CITATION.cff before publishing: doi" in said
+    assert "1 of 1 readers" in said
+    buttons = [button.label for button in app.get("download_button")]
+    assert "reads, 4 files as a ZIP" in buttons
+    assert "DATA_CARD.md" in buttons
+    app.multiselect(key="export_forms").set_value([]).run()
+    assert app.button(key="write").disabled
+
+
+def test_what_a_cohort_can_t_give_is_said_once_for_forms_that_lack_the_same() -> None:
+    assert missing_words({"a": "x", "b": "x", "c": "y"}) == "a and b (need x); c (needs y)"
+
+
+def test_long_names_of_labels_are_broken_not_cut() -> None:
+    frame = pd.DataFrame(
+        {
+            "name": [label.name for label in PHENOTYPES],
+            **dict.fromkeys(("prevalence_before", "prevalence_after"), 0.1),
+            "added": 0,
+            "removed": 0,
+        }
+    )
+    spec = dumbbell_chart(frame).to_dict()
+    shown = [row["shown"] for row in next(iter(spec["datasets"].values()))]
+    assert [name.replace("\n", " ") for name in shown] == [label.name for label in PHENOTYPES]
+    assert max(len(line) for name in shown for line in name.split("\n")) <= LABEL_WIDTH
+    assert max(name.count("\n") for name in shown) == 1
