@@ -19,8 +19,8 @@ from app.provider import identity_here, passwords_shut, way_is_open
 from audit_store.chart import Chart
 from audit_store.database import Store, open_store
 from audit_store.errors import AccessError, RoundError, StoreError, WorkspaceError
+from audit_store.guideline_sets import guidelines_of
 from audit_store.guidelines import Guidelines
-from audit_store.guidelines import load as load_guidelines
 from audit_store.people import (
     PERMISSIONS,
     Person,
@@ -106,9 +106,9 @@ def _check_cohort(_place: Workspace, _round_file: RoundFile, folder: str, stamp:
 
 
 @st.cache_resource(show_spinner=False)
-def guidelines() -> Guidelines:
-    """The guidelines that ship with the store, read once."""
-    return load_guidelines()
+def _guidelines(_chart: Chart, folder: str, stamp: float) -> Guidelines:
+    """Guidelines of the cohort's labels, put together once."""
+    return guidelines_of(_chart.manifest["labels"], _chart.manifest.get("label_groups"))
 
 
 def store() -> Store:
@@ -137,7 +137,8 @@ def context() -> Context:
     stamp = manifest.stat().st_mtime
     round_file = open_round(place, round_at_hand(place))
     _check_cohort(place, round_file, str(place.cohort), stamp, round_file.info.round_id)
-    return Context(opened, person, round_file, _chart(str(place.cohort), stamp), guidelines())
+    chart = _chart(str(place.cohort), stamp)
+    return Context(opened, person, round_file, chart, _guidelines(chart, str(place.cohort), stamp))
 
 
 def round_at_hand(place: Workspace) -> int | None:

@@ -21,6 +21,7 @@ from audit_store.terms import (
     segments,
 )
 from core.cohort.labelset import PHENOTYPES
+from core.cohort.sources.chexpert import FINDINGS
 
 
 def note(text: str, stay: int = 1, note_id: int = 1, category: str = "progress note") -> Note:
@@ -97,7 +98,7 @@ def test_hyphens_and_spaces_interchange_and_case_does_not_matter() -> None:
 
 def test_every_label_has_terms_and_every_drug_is_marked_as_one() -> None:
     terms = load_terms()
-    assert set(terms.labels) == {p.key for p in PHENOTYPES}
+    assert set(terms.labels) == {p.key for p in (*PHENOTYPES, *FINDINGS)}
     assert [s.kind for s in find_terms("on lactulose", "other_liver_diseases")] == ["drug"]
 
 

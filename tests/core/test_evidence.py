@@ -18,6 +18,7 @@ from core.attribution import channel_runs
 from core.cohort.discretise import SeriesConfig
 from core.cohort.labelset import PHENOTYPES
 from core.cohort.passages import PassageConfig
+from core.cohort.sources.chexpert import FINDINGS
 from core.cohort.store import Cohort, open_cohort
 from core.cohort.tensors import PackedCohort, TensorConfig, pack_cohort
 from core.cohort.terms import find_terms, load_terms
@@ -327,7 +328,7 @@ def test_a_term_is_negated_as_a_reader_would_say(label: str, text: str, expected
 
 
 def test_every_label_has_terms_and_a_term_of_its_own_is_found_whole() -> None:
-    assert set(load_terms()) == set(KEYS)
+    assert set(load_terms()) == {*KEYS, *(label.key for label in FINDINGS)}
     found = find_terms("Type 2 diabetes\nmellitus, on metformin.", "diabetes_without_complication")
     text = "Type 2 diabetes\nmellitus, on metformin."
     assert [text[m.start : m.end] for m in found] == ["Type 2 diabetes", "metformin"]
