@@ -13,6 +13,7 @@ from scripts.cohort_cli import (
     WorkspaceOption,
     _build,
 )
+from scripts.cohort_labels_cli import LabelsFileOption, LabelsFormOption, LabelsSourceOption, labels_in
 from scripts.running import console
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def build_tables_cohort(
     cutoff_hours: CutoffOption = 48.0,
     lenient: LenientOption = False,
     check: CheckOption = False,
+    labels: LabelsFileOption = None,
+    labels_form: LabelsFormOption = "auto",
+    labels_source: LabelsSourceOption = None,
     example: Annotated[
         Path | None, typer.Option(help="Write an invented hospital with its mapping into this folder, and stop.")
     ] = None,
@@ -56,8 +60,10 @@ def build_tables_cohort(
         _tell(found)
         return
 
+    given = labels_in(labels, labels_form, labels_source, lenient)
+
     def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
-        return build_tables(mapping, target, cutoff_hours=cutoff_hours, lenient=lenient, progress=say)
+        return build_tables(mapping, target, cutoff_hours=cutoff_hours, lenient=lenient, labels_in=given, progress=say)
 
     _build(workspace, build)
 
@@ -72,6 +78,9 @@ def build_meds_cohort(
     ] = False,
     lenient: LenientOption = False,
     check: CheckOption = False,
+    labels: LabelsFileOption = None,
+    labels_form: LabelsFormOption = "auto",
+    labels_source: LabelsSourceOption = None,
 ) -> None:
     """Build a cohort from a Medical Event Data Standard folder (0.3, 0.4), with a mapping of its codes.
 
@@ -87,6 +96,8 @@ def build_meds_cohort(
         _tell(found)
         return
 
+    given = labels_in(labels, labels_form, labels_source, lenient)
+
     def build(target: Path, say: Callable[[str], None]) -> dict[str, Any]:
         return build_meds(
             source,
@@ -95,6 +106,7 @@ def build_meds_cohort(
             subject_splits=subject_splits,
             cutoff_hours=cutoff_hours,
             lenient=lenient,
+            labels_in=given,
             progress=say,
         )
 

@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.cohort.labels_in import LabelsIn
 from core.cohort.mapping_codes import Matcher
 from core.cohort.mapping_meds import EVENTS, HELD_OUT, MedsMapping, MedsStays, MedsView, read_meds_mapping
 from core.cohort.mapping_reader import nearest
@@ -44,6 +45,7 @@ def build_meds(
     subject_splits: bool = False,
     cutoff_hours: float | None = 48.0,
     lenient: bool = False,
+    labels_in: LabelsIn | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Build the cohort of a MEDS folder.
@@ -58,7 +60,7 @@ def build_meds(
         Path of a TOML file, or ``mimic4``, which comes with the package.
     subject_splits
         Test on the subjects that the dataset holds out and train on all others; else by a hash of the subject.
-    cutoff_hours, lenient, progress
+    cutoff_hours, lenient, labels_in, progress
         As for `build_tables`.
 
     Returns
@@ -88,7 +90,14 @@ def build_meds(
         "files": [str(path.relative_to(folder)) for path in shards],
     }
     return build_mapped(
-        raw, read.tables, target, source="meds", cutoff_hours=cutoff_hours, progress=progress, more=more
+        raw,
+        read.tables,
+        target,
+        source="meds",
+        cutoff_hours=cutoff_hours,
+        labels_in=labels_in,
+        progress=progress,
+        more=more,
     )
 
 

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+
 from core.cohort.attrition import Attrition
 from core.cohort.channels import manifest_channels
-from core.cohort.mapping import FileSpec, Mapping, read_mapping
+from core.cohort.labels_in import LabelsIn, with_labels
+from core.cohort.mapping import FileSpec, LabelsSpec, Mapping, read_mapping
 from core.cohort.sources.mimic_evidence import evidence_batches
 from core.cohort.sources.mimic_labels import labels_table
 from core.cohort.sources.mimic_notes import note_batches
@@ -30,6 +33,7 @@ def build_tables(
     *,
     cutoff_hours: float | None = 48.0,
     lenient: bool = False,
+    labels_in: LabelsIn | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Build the cohort that a mapping describes.
@@ -44,6 +48,8 @@ def build_tables(
         Models read what was charted before this hour of the stay; None: all of it.
     lenient
         Set aside and count what can be set aside, instead of refusing it.
+    labels_in
+        A file of labels beside those of the mapping.
     progress
         Called with what is being done.
 
@@ -62,7 +68,9 @@ def build_tables(
     check_cutoff(cutoff_hours)
     read = read_mapping(mapping)
     raw = MappedTables(mapping.parent, read.name, lenient=lenient)
-    return build_mapped(raw, read, target, source="tables", cutoff_hours=cutoff_hours, progress=progress)
+    return build_mapped(
+        raw, read, target, source="tables", cutoff_hours=cutoff_hours, labels_in=labels_in, progress=progress
+    )
 
 
 def check_cutoff(cutoff_hours: float | None) -> None:
@@ -108,6 +116,7 @@ def build_mapped(
     source: str,
     cutoff_hours: float | None,
     progress: Callable[[str], None] | None,
+    labels_in: LabelsIn | None = None,
     more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build and write the cohort of a mapping; the tables are closed in any case.
@@ -116,6 +125,8 @@ def build_mapped(
     ----------
     source
         What the manifest says the cohort is from.
+    labels_in
+        A file of labels beside those of the mapping.
     more
         Further fields of the manifest.
     """
@@ -140,39 +151,52 @@ def build_mapped(
         log.note(f"kept as not recorded: {log.remaining - stated} stays without a stated label")
         for reason, rows in sorted(raw.set_aside.items()):
             log.note(f"set aside: {rows} rows, {reason}")
+        stays, labels, keys = stays_table(raw, mapping.stays), labels_table(raw), keys_table(raw)
+        manifest = {
+            "name": mapping.name,
+            "source": source,
+            "primary_source": primary,
+            "cutoff_hours": cutoff_hours,
+            "labels": mapping.label_set.manifest_labels(),
+            "label_groups": mapping.label_set.manifest_groups(),
+            "channels": manifest_channels(mapping.channels),
+            "attrition": log.lines(),
+            "label_sources": {spec.name: _said(spec) for spec in mapping.labels},
+            "licence": mapping.licence,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "labels_against": "recorded",
+            "seed": None,
+            "noise": None,
+            "not_recorded": log.remaining - stated,
+            "split": split_made(mapping.stays),
+            **told,
+            "set_aside": dict(sorted(raw.set_aside.items())),
+            "lenient": raw.lenient,
+            "files": sorted(raw.read),
+            **(more or {}),
+        }
+        if labels_in is not None:
+            say("reading the file of labels")
+            named = keys.filter(pc.equal(keys["kind"], "stay")) if keys is not None else None
+            labels, manifest = with_labels(stays, labels, manifest, labels_in, named)
         say("writing")
         return write_cohort(
             target,
             {
-                "stays": stays_table(raw, mapping.stays),
-                "labels": labels_table(raw),
+                "stays": stays,
+                "labels": labels,
                 "observations": observation_batches(raw, _BATCH, mapping.channels),
                 "notes": note_batches(raw, _NOTE_BATCH),
                 "review_evidence": evidence_batches(raw, _BATCH),
             },
-            {
-                "name": mapping.name,
-                "source": source,
-                "primary_source": primary,
-                "cutoff_hours": cutoff_hours,
-                "labels": mapping.label_set.manifest_labels(),
-                "label_groups": mapping.label_set.manifest_groups(),
-                "channels": manifest_channels(mapping.channels),
-                "attrition": log.lines(),
-                "licence": mapping.licence,
-                "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-                "labels_against": "recorded",
-                "seed": None,
-                "noise": None,
-                "not_recorded": log.remaining - stated,
-                "split": split_made(mapping.stays),
-                **told,
-                "set_aside": dict(sorted(raw.set_aside.items())),
-                "lenient": raw.lenient,
-                "files": sorted(raw.read),
-                **(more or {}),
-            },
-            keys=keys_table(raw),
+            manifest,
+            keys=keys,
         )
     finally:
         raw.close()
+
+
+def _said(spec: LabelsSpec) -> dict[str, str]:
+    """Give a source's entry of the manifest's `label_sources`."""
+    title = "billing codes" if spec.name == "icd" else spec.name.replace("_", " ")
+    return {"kind": "codes" if spec.form == "codes" else "labels", "title": title}
