@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FORMS_HELP = "auto, mimic3-benchmarks (stay, period_length, labels), flexcare (stay_id and labels) or long."
 LabelsFileOption = Annotated[
     Path | None,
-    typer.Option("--labels", help="A file of labels to be corrected, beside those of the codes.", dir_okay=False),
+    typer.Option("--labels", help="A file, or folder of listfiles, to be corrected; codes stay beside it."),
 ]
 LabelsFormOption = Annotated[str, typer.Option("--labels-form", help=f"Its form: {FORMS_HELP}")]
 LabelsSourceOption = Annotated[
@@ -106,7 +106,9 @@ def show_labels_in(manifest: dict[str, Any]) -> None:
 
 
 def add_labels_verb(
-    file: Annotated[Path | None, typer.Argument(help="A CSV file of labels (.csv, .csv.gz).", dir_okay=False)] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A CSV file of labels (.csv, .csv.gz), or a folder of listfiles.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     source: Annotated[str | None, typer.Option(help="What the source is called.")] = None,
     form: Annotated[str, typer.Option(help=f"The file's form: {FORMS_HELP}")] = "auto",

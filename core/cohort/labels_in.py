@@ -5,6 +5,7 @@ FlexCare's (subject_id, stay_id, time_series, period_length, labels) or any file
 long files (stay_id, label, value or probability, and source, code, hour where they have them). A blank is not stated.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from core.cohort.labels_in_rows import FORMS, form_of, load_rows
 from core.cohort.schema import LABELS
 from core.errors import ConfigError, SourceError
 
+_SAID = "SELECT stay_id, label, source, observed, code, hour FROM said ORDER BY stay_id, label, source"
 LONGEST_NAME = 60
 """Characters of a source's name."""
 
@@ -29,7 +31,7 @@ class LabelsIn:
     Parameters
     ----------
     path
-        The file, `.csv` or `.csv.gz`.
+        The file, `.csv` or `.csv.gz`, or a folder with the benchmarks' listfiles of train and test: see `files_of`.
     form
         One of `FORMS`; ``auto`` tells it from the header.
     source
@@ -87,7 +89,35 @@ def check_labels_file(given: LabelsIn) -> str:
     SourceError
         When the file can't be read, or has another form.
     """
-    return form_of(given.path, header(given.path), given.form)
+    forms = {form_of(path, header(path), given.form) for path in files_of(given.path)}
+    if len(forms) > 1:
+        raise SourceError(f"listfiles of one form in {given.path.name}", ", ".join(sorted(forms)), "give one of them")
+    return forms.pop()
+
+
+def files_of(path: Path) -> list[Path]:
+    """Give the label files that a path names: itself, or in a folder the listfiles of train, validation and test.
+
+    Raises
+    ------
+    SourceError
+        When a folder has none.
+    """
+    if not path.is_dir():
+        return [path]
+    parts = ("train", "val", "test")
+    for names in (
+        [f"{part}/listfile.csv" for part in parts],
+        [f"{part}_multimodal_listfile.csv" for part in parts],
+        [f"{part}_listfile.csv" for part in parts],
+        ["listfile.csv"],
+    ):
+        found = [
+            path / f"{name}{packed}" for name in names for packed in ("", ".gz") if (path / f"{name}{packed}").is_file()
+        ]
+        if found:
+            return found
+    raise SourceError(f"listfile.csv, or those of train and test, in {path.name}", "none", "name a file of labels")
 
 
 def with_labels(
@@ -121,15 +151,18 @@ def with_labels(
     ConfigError
         When the cohort has a source of that name, or it can't be told which of several is to be primary.
     """
-    with Reader(given.lenient) as reader:
-        form = load_rows(
-            reader, given.path, given.form, stays, manifest["labels"], _default(given), given.threshold, keys
-        )
-        found = reader.sql.sql(
-            "SELECT stay_id, label, source, observed, code, hour FROM said ORDER BY stay_id, label, source"
-        ).to_arrow_table()
-        model = reader.count("SELECT count(*) FROM said WHERE probable") > 0
-        set_aside, rows = dict(reader.set_aside), reader.count("SELECT count(*) FROM given")
+    form, files, default = check_labels_file(given), files_of(given.path), _default(given)
+    parts, set_aside, rows, model = [], Counter[str](), 0, False
+    for path in files:
+        with Reader(given.lenient) as reader:
+            name = str(path.relative_to(given.path)) if given.path.is_dir() else path.name
+            load_rows(reader, path, form, stays, manifest["labels"], default, given.threshold, keys, name)
+            parts.append(reader.sql.sql(_SAID).to_arrow_table())
+            model = model or reader.count("SELECT count(*) FROM said WHERE probable") > 0
+            set_aside.update(reader.set_aside)
+            rows += reader.count("SELECT count(*) FROM given")
+    found = pa.concat_tables(parts)
+    _check_once(found, given.path.name)
     names = sorted(set(pc.unique(found["source"]).to_pylist()))
     if not names:
         raise SourceError(f"labels of the cohort's stays in {given.path.name}", "none", "name the file of this cohort")
@@ -145,8 +178,15 @@ def with_labels(
         }
         for name in names
     }
-    report = {"file": given.path.name, "form": form, "rows": rows, "set_aside": set_aside}
+    report = {"file": given.path.name, "form": form, "rows": rows, "set_aside": dict(set_aside)}
     return join_sources(stays, labels, manifest, found, entries, report, primary, given.replace)
+
+
+def _check_once(found: pa.Table, name: str) -> None:
+    """Refuse pairs that stand in two files."""
+    repeated = found.num_rows - found.group_by(["stay_id", "label", "source"]).aggregate([]).num_rows
+    if repeated:
+        raise SourceError(f"each stay in one listfile of {name}", f"{repeated} labels twice", "leave one of them out")
 
 
 def _default(given: LabelsIn) -> str:

@@ -65,6 +65,7 @@ def load_rows(
     source: str,
     threshold: float,
     keys: pa.Table | None = None,
+    name: str = "",
 ) -> str:
     """Load a label file into tables `given` (as it is) and `said` (a row for each stated pair); return its form.
 
@@ -80,6 +81,8 @@ def load_rows(
         Probability from which a model's word counts as present.
     keys
         The source's own names of stays (`key`) with their numbers (`id`), where those are text.
+    name
+        What messages call the file; its own name when not given.
 
     Raises
     ------
@@ -87,19 +90,19 @@ def load_rows(
         When the file, a stay, a label or a value is not what it should be.
     """
     names = reader.load(path, "given")
-    form = form_of(path, names, form)
+    form, told = form_of(path, names, form), name or path.name
     places = {name.lower(): f"c{place}" for place, name in enumerate(names)}
     reader.sql.register("stays", stays.select(["stay_id", "patient_id", "patient_key", "visit", "los_hours"]))
     if form == "mimic3-benchmarks":
-        _place_episodes(reader, path.name, places)
+        _place_episodes(reader, told, places)
     else:
-        _place_stays(reader, path.name, places["stay_id"], keys)
+        _place_stays(reader, told, places["stay_id"], keys)
     if form == "long":
-        _take_long(reader, path.name, places, entries, source)
+        _take_long(reader, told, places, entries, source)
     else:
-        _take_wide(reader, path.name, names, entries, source)
-    _check_values(reader, path.name, threshold)
-    _settle(reader, path.name)
+        _take_wide(reader, told, names, entries, source)
+    _check_values(reader, told, threshold)
+    _settle(reader, told)
     return form
 
 

@@ -13,11 +13,14 @@ import pytest
 from core.cohort.labels_add import add_labels, add_note_terms
 from core.cohort.labels_in import LabelsIn, check_labels_file, with_labels
 from core.cohort.labelset import PHENOTYPES
+from core.cohort.sources.eicu import build_eicu
 from core.cohort.sources.mimic3 import build_mimic3
 from core.cohort.store import open_cohort, write_cohort
 from core.errors import ConfigError, SourceError
 from core.methods.sources import LabelSources
 from tests.core.conftest import invented_tables, manifest_fields
+from tests.core.eicu_fixture import tables as eicu
+from tests.core.eicu_fixture import write_folder as write_eicu
 from tests.core.mimic_fixture import mimic3, write_folder
 
 NAMES = [label.name for label in PHENOTYPES]
@@ -172,6 +175,37 @@ def test_a_stay_s_own_name_finds_it_where_the_source_has_text_for_ids(tmp_path: 
     keys = pa.table({"key": ["ward-7"], "id": [1003]})
     labels, _ = with_labels(STAYS, LABELS, manifest_fields(), LabelsIn(path), keys)
     assert [row["stay_id"] for row in labels.to_pylist() if row["source"] == "file"] == [1003]
+
+
+def test_a_folder_stands_for_its_listfiles_and_no_stay_may_be_in_two(tmp_path: Path) -> None:
+    whole = wide(lambda s: f"{episode(s)},{s['los_hours']:.6f}", "stay,period_length").splitlines()
+    folder = tmp_path / "phenotyping"
+    for part, lines in (("train", whole[1:5]), ("test", whole[5:])):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "listfile.csv").write_text("\n".join([whole[0], *lines, ""]))
+    labels, manifest = with_labels(STAYS, LABELS, manifest_fields(), LabelsIn(folder))
+    assert {(r["stay_id"], r["label"]): r["observed"] for r in labels.to_pylist() if r["source"] != "icd"} == SAID
+    assert manifest["labels_in"][0]["rows"] == 6
+    test = folder / "test" / "listfile.csv"
+    test.write_text(f"{test.read_text()}{whole[1]}\n")
+    with pytest.raises(SourceError, match="each stay in one listfile of phenotyping; got 25 labels twice"):
+        with_labels(STAYS, LABELS, manifest_fields(), LabelsIn(folder))
+    test.write_text(f"{whole[0]}\nwrong\n")
+    with pytest.raises(SourceError, match=r"listfile\.csv as a CSV file with 27 columns"):
+        with_labels(STAYS, LABELS, manifest_fields(), LabelsIn(folder))
+    test.write_text(f"{whole[0]}\nwrong{',1' * 26}\n")
+    with pytest.raises(SourceError, match=r"stays in test/listfile\.csv as"):
+        with_labels(STAYS, LABELS, manifest_fields(), LabelsIn(folder))
+    with pytest.raises(SourceError, match=r"listfile\.csv, or those of train and test"):
+        check_labels_file(LabelsIn(tmp_path))
+
+
+def test_an_eicu_build_takes_a_label_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "ward.csv"
+    path.write_text("stay_id,label,value\n101,Shock,1\n")
+    manifest = build_eicu(write_eicu(tmp_path / "source", eicu()), tmp_path / "cohort", labels_in=LabelsIn(path))
+    assert manifest["primary_source"] == "file"
+    assert LabelSources.of_cohort(open_cohort(tmp_path / "cohort")).names == ("file", "icd")
 
 
 def test_options_are_refused_before_a_file_is_read(tmp_path: Path) -> None:
