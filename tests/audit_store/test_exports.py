@@ -16,6 +16,7 @@ import pytest
 from audit_store import exports
 from audit_store.database import open_store
 from audit_store.errors import AccessError, ExportError, RoundError
+from audit_store.export_citation import Citation
 from audit_store.exports import export_labels, list_exports, recover
 from audit_store.labels import Policy, cleaned_long
 from audit_store.ledger import events_of, head
@@ -34,6 +35,10 @@ FILES = {
     "listfile.csv",
     "DATA_CARD.md",
     "manifest.json",
+}
+
+READS = {f"reads/{name}.{kind}" for name in ("reads", "adjudications") for kind in ("csv", "parquet")} | {
+    "CITATION.cff"
 }
 
 
@@ -151,7 +156,7 @@ def test_an_export_without_its_line_in_the_ledger_gets_it_the_next_time(
 def _export_for_ever(root: Path) -> None:
     store = open_store(open_workspace(root))
     while True:
-        export_labels(store, 1, operator())
+        export_labels(store, 1, operator(), reads=Citation())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -169,7 +174,7 @@ def test_a_killed_export_is_complete_or_absent(make_site: MakeSite, seed: int) -
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()
     for folder in site.workspace.exports.glob("export-*"):
-        assert {path.name for path in folder.iterdir()} == FILES
+        assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == FILES | READS
     recover(site.store)
     assert verify(site.store) == []
     assert list(site.workspace.exports.glob(".*")) == []
