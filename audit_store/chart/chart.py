@@ -272,13 +272,14 @@ class Chart:
         )
 
     def other_labels(self, stay_id: int, label_key: str) -> list[LabelInfo]:
-        """Labels recorded present at this stay, without the asked one and those decided together with it."""
+        """Labels recorded present at this stay, without the asked one and those that would give it away."""
         asked = self.label(label_key)
         record = self.record(stay_id)
         return [
             label
             for label in self._labels.values()
             if label.key != asked.key
+            and not (label.alone or asked.alone)
             and (asked.group is None or label.group != asked.group)
             and record.recorded.get((stay_id, label.key), (None, None))[0] == 1
         ]

@@ -24,6 +24,8 @@ class LabelInfo:
         ``lifelong``, ``recurrent`` or ``acute``.
     group
         Key of the group of labels decided together, or None.
+    alone
+        Present only where no other label is ("no finding"): beside others it would give them away, and they it.
     """
 
     label_id: int
@@ -32,6 +34,7 @@ class LabelInfo:
     description: str
     persistence: str
     group: str | None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -228,6 +231,7 @@ def labels_of(manifest: dict[str, Any]) -> dict[str, LabelInfo]:
             str(entry.get("description") or ""),
             str(entry.get("persistence") or "acute"),
             None if entry.get("group") is None else str(entry["group"]),
+            entry.get("alone") is True,
         )
         for place, entry in entries
     }

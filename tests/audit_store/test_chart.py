@@ -1,5 +1,6 @@
 """The chart reads one patient and nothing else, and draws only what was measured."""
 
+import json
 import shutil
 import threading
 from datetime import datetime
@@ -230,6 +231,21 @@ def test_a_silence_of_many_intervals_breaks_the_line_and_a_short_one_does_not() 
     assert segments(np.array([0.0, 1, 2, 7])).tolist() == [0, 0, 0, 0]
     assert segments(np.array([0.0, 24, 48, 120])).tolist() == [0, 0, 0, 0]
     assert segments(np.array([3.0])).tolist() == [0]
+
+
+def test_a_label_that_stands_alone_is_never_shown_beside_others_nor_they_beside_it(
+    tmp_path: Path, folder: Path
+) -> None:
+    copy = tmp_path / "cohort"
+    shutil.copytree(folder, copy)
+    path = copy / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for entry in manifest["labels"]:
+        entry["alone"] = entry["key"] == ACUTE
+    path.write_text(json.dumps(manifest))
+    chart = Chart.open(copy)
+    assert [label.key for label in chart.other_labels(12, LIFELONG)] == ["diabetes_with_complications"]
+    assert chart.other_labels(12, ACUTE) == []
 
 
 def test_other_sources_state_their_word_beside_the_recorded_one(tmp_path: Path, folder: Path) -> None:

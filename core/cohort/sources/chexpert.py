@@ -38,6 +38,8 @@ FINDINGS: tuple[Label, ...] = (
     Label("cxr_support_devices", "Support Devices", "acute"),
 )
 """Labels in the file's order of names; a key of its own, since pneumonia on a film is not the phenotype."""
+NO_FINDING = "cxr_no_finding"
+"""Present only where no other finding is."""
 _TODO = "give the folder with both files of MIMIC-CXR-JPG"
 
 
@@ -113,6 +115,7 @@ def chexpert_labels() -> list[dict[str, Any]]:
             "description": f"{label.name} on a chest film of the stay, as its report has it",
             "persistence": label.persistence,
             "group": None,
+            "alone": label.key == NO_FINDING,
             "codes": {},
             "guideline": label.key,
         }
