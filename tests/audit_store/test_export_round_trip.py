@@ -104,6 +104,7 @@ def test_mimic_s_labels_come_back_from_listfiles_that_are_the_benchmark_s(tmp_pa
     train, test = (come_back(workspace.cohort, lists / part / "listfile.csv") for part in ("train", "test"))
     assert {**train, **test} == listed
     assert not train.keys() & test.keys()
+    assert come_back(workspace.cohort, lists) == listed  # a folder stands for both
     names = {str(label["key"]): str(label["name"]) for label in manifest["labels"]}
     lines = benchmark_lines({(int(stay), names[str(key)]): 1 - int(observed)})
     for part, split in (("train", {s for s, _ in train}), ("test", {s for s, _ in test})):
