@@ -258,7 +258,7 @@ def benchmark_cohort(
 ) -> None:
     """Time a cohort of 300 million charted rows, the open demos where they are, and discretising.
 
-    The disk that it takes is said first, about 36 GB at the full size (10 GB packed), and refused where it is not free.
+    The disk that it takes is said first, about 45 GB at the full size (19 GB packed), and refused where it is not free.
 
     Example: miracl benchmark cohort --rows 3000000 --scratch /data/scratch
     """

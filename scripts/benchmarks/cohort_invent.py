@@ -23,8 +23,8 @@ _STORED_AFTER = 20
 """Minutes between charting and storing."""
 BYTES_PER_ROW = {False: 108, True: 22}
 """Of the file, plain and gzipped, with what belongs to it."""
-TEMPORARY_BYTES_PER_ROW = 12
-"""Of DuckDB's temporary file and of the cohort, for each charted row."""
+TEMPORARY_BYTES_PER_ROW = 40
+"""Of DuckDB's temporary files, most while it sorts, and of the cohort, for each charted row."""
 
 _CHARTED: tuple[tuple[int, str, float, float, str | None, int], ...] = (
     (211, "BPM", 88, 14, None, 5),
