@@ -179,9 +179,10 @@ def _adjudications(judged: pd.DataFrame, readers: dict[str, str]) -> pa.Table:
 
 
 def _table(frame: pd.DataFrame, schema: pa.Schema) -> pa.Table:
-    """Make a table; what pandas takes for missing (None, nan) is null."""
+    """Make a table; what pandas takes for missing (None, nan) is null, and times are to the second."""
     columns = [pa.array(frame[field.name].astype(object).to_numpy(), field.type, from_pandas=True) for field in schema]
-    return pa.table(columns, schema=schema)
+    whole = [pc.floor_temporal(c, unit="second") if pa.types.is_timestamp(c.type) else c for c in columns]
+    return pa.table(whole, schema=schema)
 
 
 def roles_of(store: Store, names: Iterable[str]) -> dict[str, int]:

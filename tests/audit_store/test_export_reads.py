@@ -65,6 +65,8 @@ def test_every_read_is_there_with_its_state_and_nobody_is_named(site: Site) -> N
     assert [r["blinded"] for r in reads[:2]] == ["true", "false"]
     assert (int(reads[0]["stay_id"]), reads[0]["label"]) == p[0]
     assert reads[2]["reason_code"] == "coded_elsewhere"
+    assert reads[0]["read_at"][:19] == str(first.created_at)[:19]
+    assert reads[0]["read_at"][19:].strip(".0") == ""
     judged = rows_of(folder / "reads" / "adjudications.csv")
     assert [(r["adjudicator"], r["answer"], r["stands"]) for r in judged] == [("R3", "absent", "true")]
     assert pq.read_table(folder / "reads" / "reads.parquet").schema.equals(READS)
