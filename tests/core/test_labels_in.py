@@ -67,6 +67,19 @@ def test_an_episode_is_known_by_its_length_where_its_number_counts_stays_the_coh
         take(wide(lambda s: f"{episode(s)},{s['los_hours'] + 1:.6f}", "stay,period_length"), tmp_path)
 
 
+def test_of_stays_of_one_length_or_without_a_length_the_number_decides(tmp_path: Path) -> None:
+    place = STAYS.column_names.index("los_hours")
+    equal = STAYS.set_column(place, "los_hours", pa.array([50.0] * 6))
+    path = tmp_path / "listfile.csv"
+    for first, second in (("50.000000", "50.000000"), ("", "0")):
+        path.write_text(
+            f"stay,period_length,copd\np0_episode2_timeseries.csv,{first},1\np0_episode1_timeseries.csv,{second},0\n"
+        )
+        labels, _ = with_labels(equal, LABELS, manifest_fields(), LabelsIn(path))
+        said = {row["stay_id"]: row["observed"] for row in labels.to_pylist() if row["source"] == "listfile"}
+        assert said == {1000: 0, 1001: 1}
+
+
 @pytest.mark.parametrize(
     "header", ["subject_id,stay_id,time_series,period_length", "SUBJECT_ID,STAY_ID,dicom_id,past_medical_history"]
 )
@@ -175,6 +188,15 @@ def test_a_stay_s_own_name_finds_it_where_the_source_has_text_for_ids(tmp_path: 
     keys = pa.table({"key": ["ward-7"], "id": [1003]})
     labels, _ = with_labels(STAYS, LABELS, manifest_fields(), LabelsIn(path), keys)
     assert [row["stay_id"] for row in labels.to_pylist() if row["source"] == "file"] == [1003]
+    folder = tmp_path / "cohort"
+    write_cohort(folder, TABLES, manifest_fields())
+    both = pa.table({"kind": ["hospital", "stay"], "id": [1, 1003], "key": ["ward-7", "ward-7"]})
+    pq.write_table(both, folder / "keys.parquet")
+    add_labels(folder, LabelsIn(path, primary=False))
+    assert pq.read_table(folder / "keys.parquet").equals(both)
+    path.write_text("stay_id,label,value\nward-8,copd,1\n")
+    with pytest.raises(SourceError, match="stays that the cohort lacks"):
+        add_labels(folder, LabelsIn(path, source="other"))
 
 
 def test_a_folder_stands_for_its_listfiles_and_no_stay_may_be_in_two(tmp_path: Path) -> None:
