@@ -5,9 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-INK, SOFT, PAPER, CARD, LINE, TEAL, WASH, OCHRE = (
-    *("#17252c", "#4a5a63", "#fbfaf6", "#ffffff", "#cfd4cd", "#0b5a66", "#e9eeea", "#8a5300"),
-)
+PAPER, TEAL, WASH, OCHRE = "#fbfaf6", "#0b5a66", "#e9eeea", "#8a5300"
 HIDDEN = "–"
 """Stands where a count may not be shown."""
 _TEAL, _OCHRE, _PAPER = (11, 90, 102), (138, 83, 0), (251, 250, 246)
@@ -30,9 +28,22 @@ def _mixed(colour: tuple[int, int, int], strength: float) -> str:
     return "#" + "".join(f"{round(p + (c - p) * strength):02x}" for c, p in zip(colour, _PAPER, strict=True))
 
 
+def _ink(shade: str) -> str:
+    """Give black or white, whichever can be read better on a shade (contrast as WCAG 2 counts it)."""
+    linear = [
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+        for v in (int(shade[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    ]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if (light + 0.05) / 0.05 > 1.05 / (light + 0.05) else "#ffffff"
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, left: int = 1) -> str:
     """Draw a table whose cells are HTML; the first `left` columns are texts, the others numbers."""
-    head = "".join(f'<th scope="col"{"" if i < left else " class=n"}>{escape(h)}</th>' for i, h in enumerate(headings))
+    head = "".join(
+        f'<th scope="col"{"" if i < left else " class=n"}>{escape(h)}</th>' if h else "<td></td>"
+        for i, h in enumerate(headings)
+    )
     body = "".join(
         "<tr>"
         + f'<th scope="row">{row[0]}</th>'
@@ -99,7 +110,7 @@ def _heat_cell(value: float | None, title: str) -> str:
         return f'<td class="few" title="{escape(title)}: too few patients">·</td>'
     strength = math.log2(value) / _LIFT_REACH
     shade = _mixed(_TEAL if strength > 0 else _OCHRE, abs(strength) * 0.9)
-    ink = CARD if abs(strength) > 0.55 else INK
+    ink = _ink(shade)
     text = f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
     return f'<td style="background:{shade};color:{ink}" title="{escape(title)}: {value:.2f}">{text}</td>'
 

@@ -91,12 +91,16 @@ def _who(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     whole = found["whole"]
     missing = whole["stays"] - whole["labelled"]
     few = 0 < missing < found["min_cell"]
-    said = draw.HIDDEN if few else number(missing)
+    said = (
+        f"Not recorded: {draw.HIDDEN if few else number(missing)} stays have no label stated at all. They are no "
+        "healthy stays: nothing is trained on their labels, and none is flagged."
+        if missing
+        else "Every stay has labels stated."
+    )
     return (
         "<h2>Who is in it</h2>"
         + table(["Criterion", "removed", "left"], lines, caption="Stays, criterion by criterion")
-        + f"<p>Not recorded: {said} stays have no label stated at all. They are no healthy stays: "
-        f"nothing is trained on their labels, and none is flagged. {_set_aside(manifest)}</p>"
+        + f"<p>{said} {_set_aside(manifest)}</p>"
         + '<div class="pair">'
         + histogram(found["ages"], caption="Age at admission, years (90: 90 or over)", first="age", counted="stays")
         + shares(found["sexes"], caption="Sex as recorded", first="sex", counted="of stays")
