@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -78,6 +79,7 @@ def benchmark_lines(changed: dict[tuple[int, str], int]) -> dict[int, str]:
     return lines
 
 
+@pytest.mark.data
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the MIMIC-III demo is not under ../shared/data/mimic-iii-demo")
 def test_mimic_s_labels_come_back_from_listfiles_that_are_the_benchmark_s(tmp_path: Path) -> None:
     workspace = create_workspace(tmp_path / "space")
@@ -85,7 +87,7 @@ def test_mimic_s_labels_come_back_from_listfiles_that_are_the_benchmark_s(tmp_pa
     stays, labels = (pq.read_table(workspace.cohort / f"{name}.parquet") for name in ("stays", "labels"))
     store = open_store(workspace)
     keys = [str(label["key"]) for label in manifest["labels"]]
-    primary = labels.filter(pa.compute.equal(labels["source"], manifest["primary_source"]))
+    primary = labels.filter(pc.equal(labels["source"], manifest["primary_source"]))
     tables = round_tables(stays, primary, keys)
     publish_round(store, 1, round_info(1, manifest["fingerprint"]), tables, operator())
     ann = add_person(store, operator(), "ann", PASSWORD)
