@@ -22,7 +22,7 @@ FEATURES, NOTE_DIM = 76, 768
 """Columns of the benchmark's hourly step, and width of BioBERT's vectors."""
 MEAN_POSITIVES, NOISE = 4.575, 0.2
 _VISITS, _TEST_SHARE = 1.4, 0.2
-_WORDS, _OWN_WORDS, _OWN_SHARE = 20_000, 40, 0.15
+_WORDS, _WORDS_A_STAY, _OWN_WORDS, _OWN_SHARE = 20_000, 20, 40, 0.15
 _OFFSET = 0.3
 _CHUNK = 1 << 17
 
@@ -129,9 +129,9 @@ def _series(rng: np.random.Generator, present: np.ndarray, steps: np.ndarray) ->
 
 
 def _notes(rng: np.random.Generator, present: np.ndarray, units: np.ndarray) -> NotePack:
-    total = int(units.sum())
-    vectors = rng.standard_normal((_WORDS, NOTE_DIM), np.float32).astype(np.float16)
-    word = rng.integers(LABELS * _OWN_WORDS, _WORDS, total)
+    total, known = int(units.sum()), min(_WORDS, _WORDS_A_STAY * len(units) + 2 * LABELS * _OWN_WORDS)
+    vectors = rng.standard_normal((known, NOTE_DIM), np.float32).astype(np.float16)
+    word = rng.integers(LABELS * _OWN_WORDS, known, total)
     owner = np.repeat(np.arange(len(units)), units)
     own = np.flatnonzero(rng.random(total) < _OWN_SHARE)  # of these, words of a label, where the stay has it
     label = rng.integers(0, LABELS, len(own))
