@@ -340,6 +340,7 @@ def test_notes_are_read_by_category_and_time_and_what_tells_the_diagnosis_is_lef
         [14, "", "", "Past history", "known before"],
         [14, "2031-03-01 05:00", "", "ECG", "for readers"],
         [14, "2031-03-01 05:00", "", "Letter", "the diagnosis"],
+        [14, "2031-03-01 05:00", "", "Nursing day", "early"],
     ]
     more = HEART_RATE + (
         '[[notes]]\nfile = "notes.csv"\nstay = "stay"\ntime = "at"\nentered = "stored"\ncategory = "kind"\n'
@@ -352,5 +353,22 @@ def test_notes_are_read_by_category_and_time_and_what_tells_the_diagnosis_is_lef
         "early": True, "entered late": False, "on the hour": False, "no time": False, "known before": True,
         "for readers": False,
     }  # fmt: skip
-    assert manifest["note_reading"]["left_out"] == 1
+    assert (manifest["note_reading"]["left_out"], manifest["note_reading"]["repeated"]) == (1, 1)
     assert json.loads((tmp_path / "c" / "manifest.json").read_text())["fingerprint"] == manifest["fingerprint"]
+
+
+def test_a_note_keeps_its_number_and_a_repeated_one_is_refused_with_its_row(tmp_path: Path) -> None:
+    notes: Rows = [["stay", "id", "text"], [14, 7, "one"], [14, 8, "two"], [13, 8, "three"]]
+    more = (
+        HEART_RATE + '[[notes]]\nfile = "notes.csv"\nstay = "stay"\nnote = "id"\ncategory_is = "any"\ntext = "text"\n'
+    )
+    with pytest.raises(
+        SourceError, match=r"one row per id in notes\.csv; got a repeated one in 1 rows, first in row 4"
+    ):
+        build_tables(small(tmp_path / "s", more=more, files={"notes": notes}), tmp_path / "c")
+    notes[3][1] = 9
+    build_tables(small(tmp_path / "t", more=more, files={"notes": notes}), tmp_path / "c")
+    assert rows_of(tmp_path / "c", "notes", "note_id", "text") == [(9, "three"), (7, "one"), (8, "two")]
+    notes[3][1] = "N-9"
+    build_tables(small(tmp_path / "u", more=more, files={"notes": notes}), tmp_path / "d")
+    assert rows_of(tmp_path / "d", "notes", "note_id")[0] == (stable_id("N-9"),)

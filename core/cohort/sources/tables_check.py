@@ -11,7 +11,8 @@ from core.errors import MiraclError, SourceError
 
 CHECKED_ROWS = 1_000_000
 """So many rows of each file are looked at."""
-_TOLD = 5
+_TOLD, _OFTEN, _LONGEST = 5, 20, 40
+"""So many codes are told, of so many rows at least, so long at most: what is rarer or longer may be anything."""
 _MANY = 0.05
 """A share of rows that is worth a warning."""
 
@@ -115,7 +116,8 @@ def _mapped(raw: MappedTables, table: str, code: str) -> list[Finding]:
     mapped = raw.count(f"SELECT sum(n) FROM seen WHERE {known}")
     share = mapped / total if total else 0.0
     others = raw.sql.execute(
-        f"SELECT code, n FROM seen WHERE code IS NOT NULL AND NOT {known} ORDER BY n DESC, code LIMIT {_TOLD}"
+        f"SELECT code, n FROM seen WHERE n >= {_OFTEN} AND length(code) <= {_LONGEST} AND NOT {known} "
+        f"ORDER BY n DESC, code LIMIT {_TOLD}"
     ).fetchall()
     left = "; commonest without a channel: " + ", ".join(f"{c} ({n:,})" for c, n in others) if others else ""
     return [Finding("info", f"{raw.file(table)}: {share:.1%} of {total:,} rows have a mapped code{left}"[:290])]

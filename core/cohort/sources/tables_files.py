@@ -327,4 +327,5 @@ class MappedTables(MimicTables):
 
     def key(self, column: str) -> str:
         """Give SQL of a key as it is compared: a whole number that came as a fraction without it."""
-        return f"regexp_replace({column}, '^(-?[0-9]+)\\.0+$', '\\1')"
+        whole = f"regexp_replace({column}, '^(-?[0-9]+)\\.0+$', '\\1')"
+        return f"CASE WHEN suffix({column}, '.0') THEN {whole} ELSE {column} END"

@@ -22,6 +22,8 @@ LONGEST_HOURS = 24.0 * 366
 """Rows further than a year from their stay are no rows of it: a year mistyped, or another unit of time."""
 ANY_UNIT = "*"
 _CHECKED_ROWS = 20
+_LONGEST_UNIT = 20
+"""Characters of a unit that is told in a message: what is longer, or rare, may be anything."""
 _GATHERED_ROWS = 10_000_000
 _GOOD, _UNREADABLE, _OUTSIDE, _STRANGE, _MALFORMED, _STRANGER = range(6)
 
@@ -167,9 +169,7 @@ def _read(raw: MappedTables, table: str, spec: EventsSpec) -> None:
     reading = converted_sql("v.text", "v.number", "v.unit")[0]
     place = int(table.split()[-1]) - 1
     source = raw.rows(table, ROLES)
-    raw.create(
-        f"read_{place}",
-        f"""WITH c AS (
+    query = f"""WITH c AS (
             SELECT * REPLACE ({code} AS code), {unit} AS unit_form FROM ({source}) e WHERE e.value IS NOT NULL
         ), v AS (
             SELECT s.stay_id, {hour_sql(raw, table, spec)} AS hour, e.code, e.unit_form AS unit,
@@ -192,9 +192,11 @@ def _read(raw: MappedTables, table: str, spec: EventsSpec) -> None:
             WHEN entry IS NULL THEN {_STRANGE} WHEN value IS NULL THEN {_UNREADABLE}
             WHEN value BETWEEN low AND high AND (NOT scored OR value = floor(value)) THEN {_GOOD}
             ELSE {_OUTSIDE} END)::UTINYINT AS status, CASE WHEN entry IS NULL THEN unit END AS unit
-        FROM n""",
-        table,
-    )
+        FROM n"""
+    # The long file has to stream past the small tables: what the file holds can't be estimated, so the order stays.
+    raw.sql.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    raw.create(f"read_{place}", query, table)
+    raw.sql.execute("RESET disabled_optimizers")
     rows = {
         status: raw.count(f"SELECT count(*) FROM read_{place} WHERE status = {status}")
         for status in (_STRANGER, _MALFORMED)
@@ -259,9 +261,9 @@ def _judge(raw: MappedTables, mapping: Mapping, tables: list[str]) -> None:
     for source, place, rows, strange, outside, unit in found:
         channel, file = mapping.channels[int(place)], raw.file(tables[int(source)])
         if strange > STRANGE_UNIT_SHARE * rows:
-            came = (
-                f"{str(unit)[:20]!r} or others in {strange} of {rows} rows" if unit else f"none in {strange} of {rows}"
-            )
+            told = unit and strange >= _CHECKED_ROWS and len(str(unit)) <= _LONGEST_UNIT
+            came = f"{str(unit)!r} or another" if told else "another or none"
+            came = f"{came} in {strange} of {rows} rows"
             expected, todo = f"a unit that [[codes]] has for {channel.name} in {file}", "add the unit with its factor"
             dropped, gone = f"status = {_STRANGE}", int(strange)
         else:

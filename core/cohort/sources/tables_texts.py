@@ -21,6 +21,7 @@ from core.cohort.sources.tables_series import (
     refuse_times,
 )
 from core.cohort.sources.tables_stays import numbers_of, of_stay, stranger
+from core.errors import SourceError
 
 _KEYS = ("stay", "hospital_stay", "patient")
 NOTE_ROLES = (*_KEYS, "note", "time", "entered", "category", "text")
@@ -39,15 +40,12 @@ def load_notes(raw: MappedTables, mapping: Mapping, cutoff_hours: float | None) 
         "CREATE OR REPLACE TABLE notes (stay_id BIGINT, note_id BIGINT, hour FLOAT, category VARCHAR, text VARCHAR, "
         "model_start INTEGER, model_end INTEGER)"
     )
-    told = {"note_rows": 0, "left_out": 0, "without_text": 0}
+    told = {"note_rows": 0, "left_out": 0, "without_text": 0, "repeated": 0}
     for place, spec in enumerate(mapping.notes, start=1):
         for name, count in _read_notes(raw, f"notes {place}", spec, cutoff_hours).items():
             told[name] += count
-    unnumbered = "SELECT count(*) FROM notes GROUP BY note_id HAVING count(*) > 1"
-    if raw.count(f"SELECT count(*) FROM ({unnumbered})"):
-        repeated = raw.count("SELECT sum(n) FROM (SELECT count(*) - 1 AS n FROM notes GROUP BY note_id)")
-        raw.refuse("one row per note", f"{repeated} repeated numbers", "number each note once", rows=repeated)
-        raw.sql.execute("DELETE FROM notes WHERE rowid NOT IN (SELECT min(rowid) FROM notes GROUP BY note_id)")
+    if raw.count("SELECT count(*) FROM (SELECT 1 FROM notes GROUP BY note_id HAVING count(*) > 1)"):
+        raise SourceError("[[notes]] of different numbers", "numbers that two files share", "leave note out of one")
     return {
         **told,
         "readers_only": raw.count("SELECT count(*) FROM notes WHERE model_end IS NULL"),
@@ -59,11 +57,12 @@ def _read_notes(raw: MappedTables, table: str, spec: EventsSpec, cutoff_hours: f
     bad = malformed(raw, table, spec) + " OR " + malformed(raw, table, spec, "e.entered")
     rows = raw.create(
         "arrived_note",
-        f"""SELECT row_number() OVER () AS line, s.stay_id, e.note, e.category, ({bad}) AS bad,
+        f"""SELECT e.line, s.stay_id, e.note, e.category, ({bad}) AS bad,
             {stranger(raw, spec)} AS stranger, {hour_sql(raw, table, spec)} AS hour,
             {hour_sql(raw, table, spec, "e.entered")} AS entered,
             trim(replace(e.text, chr(13), ''), ' ' || chr(10) || chr(9)) AS text
-        FROM ({raw.rows(table, NOTE_ROLES)}) e LEFT JOIN stay s ON {of_stay(raw, table, spec)}""",
+        FROM (SELECT row_number() OVER () AS line, * FROM ({raw.rows(table, NOTE_ROLES)})) e
+        LEFT JOIN stay s ON {of_stay(raw, table, spec)}""",
         table,
         ordered=True,
     )
@@ -77,7 +76,7 @@ def _read_notes(raw: MappedTables, table: str, spec: EventsSpec, cutoff_hours: f
         "DELETE FROM arrived_note WHERE category IN (FROM gone_category) OR stay_id IS NULL OR coalesce(text, '') = ''"
     )
     raw.sql.execute("UPDATE arrived_note SET hour = 0 WHERE hour IS NULL AND category IN (FROM known_category)")
-    _number_notes(raw, table, "note" in spec.source.columns)
+    twice = _number_notes(raw, table, spec.source.columns.get("note"))
     end = "true" if cutoff_hours is None else f"hour < {cutoff_hours!r} AND coalesce(entered, hour) < {cutoff_hours!r}"
     readable = f"hour IS NOT NULL AND category IN (FROM read_category) AND {end}"
     raw.sql.execute(
@@ -86,22 +85,36 @@ def _read_notes(raw: MappedTables, table: str, spec: EventsSpec, cutoff_hours: f
         FROM arrived_note JOIN note_number USING (line)"""
     )
     raw.sql.execute("DROP TABLE arrived_note")
-    return {"note_rows": rows, "left_out": gone, "without_text": blank}
+    return {"note_rows": rows, "left_out": gone, "without_text": blank, "repeated": twice}
 
 
-def _number_notes(raw: MappedTables, table: str, numbered: bool) -> None:
-    """Table `note_number` (line, note_id): the source's numbers, else a hash of stay, time and text."""
-    own = raw.key("note") if numbered else "NULL"
-    found = raw.sql.sql(
-        f"SELECT line, coalesce({own}, concat_ws('|', {quoted(table)}, stay_id, hour, category, md5(text))) AS key "
-        "FROM arrived_note ORDER BY line"
-    ).to_arrow_table()
-    keys = found["key"].to_pylist()
-    by_key = dict(zip(sorted(set(keys)), numbers_of(sorted(set(keys)), "notes"), strict=True))
-    ids = pa.array([by_key[key] for key in keys], pa.int64())
-    raw.sql.register("given", pa.table({"line": found["line"], "note_id": ids}))
-    raw.sql.execute("CREATE OR REPLACE TABLE note_number AS SELECT * FROM given")
-    raw.sql.unregister("given")
+def _number_notes(raw: MappedTables, table: str, column: str | None) -> int:
+    """Table `note_number` (line, note_id), each note once; return how many rows of one note were left out.
+
+    A note's number is the source's, or the hash of its name; without either, a hash of stay, time and text, and the
+    same note written twice is one.
+    """
+    body = f"concat_ws('|', {quoted(table)}, stay_id, hour, category, text)"
+    own, number = "NULL", f"(md5_number_lower({body}) & {(1 << 63) - 1}::UBIGINT)::BIGINT"
+    if column is not None:
+        own = raw.key("note")
+        whole = f"TRY_CAST({own} AS BIGINT)"
+        if raw.count(f"SELECT count(*) FROM arrived_note WHERE {whole}::VARCHAR IS DISTINCT FROM {own}"):
+            found = raw.sql.sql(f"SELECT DISTINCT {own} AS key FROM arrived_note WHERE note IS NOT NULL ORDER BY 1")
+            keys = found.to_arrow_table()["key"].to_pylist()
+            ids = pa.array(numbers_of(keys, column), pa.int64())
+            raw.sql.register("given", pa.table({"key": pa.array(keys, pa.string()), "id": ids}))
+            raw.sql.execute("CREATE OR REPLACE TABLE note_name AS SELECT * FROM given")
+            raw.sql.unregister("given")
+            whole = f"(SELECT id FROM note_name WHERE key = {own})"
+        number = f"coalesce({whole}, {number})"
+        again = f"note IS NULL OR line IN (SELECT min(line) FROM arrived_note GROUP BY {own})"
+        raw.only_rows("arrived_note", table, again, f"one row per {column}", "a repeated one", "number each note once")
+    raw.sql.execute(
+        f"""CREATE OR REPLACE TABLE note_number AS SELECT min(line) AS line, {number} AS note_id FROM arrived_note
+        GROUP BY note_id"""
+    )
+    return raw.count("SELECT count(*) FROM arrived_note") - raw.count("SELECT count(*) FROM note_number")
 
 
 def _matched(raw: MappedTables, name: str, column: str, listed: tuple[Matcher, ...]) -> None:
