@@ -36,7 +36,16 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     tables = {name: pq.read_table(folder / f"{name}.parquet") for name in read_manifest(folder)["tables"]}
     labels = tables["labels"].to_pandas()
     gone = labels.stay_id.isin(sorted(labels.stay_id.unique())[:30])
-    other = labels.assign(source="notes", observed=np.where(labels.label == "shock", 1, labels.observed))
+    few = labels.stay_id.isin(sorted(labels.stay_id.unique())[30:34])
+    labels["observed"] = np.where(labels.label == "shock", ~few, labels.observed).astype(np.uint8)
+    other = labels.assign(source="notes")
+    stays, observations = (tables[name].to_pandas() for name in ("stays", "observations"))
+    late = stays[["stay_id"]].assign(
+        hour=stays.los_hours.clip(upper=40) + 1, channel="heart_rate", value=80, category=None
+    )
+    tables["observations"] = type(tables["labels"]).from_pandas(
+        pd.concat([observations, late.astype(observations.dtypes)]), preserve_index=False
+    )
     tables["labels"] = type(tables["labels"]).from_pandas(
         pd.concat([labels[~gone], other[~gone & (other.label < "d")]]), preserve_index=False
     )

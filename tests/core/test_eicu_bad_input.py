@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from core.cohort.sources import eicu_notes, eicu_series
 from core.cohort.sources.eicu import build_eicu
 from core.cohort.store import open_cohort
 from tests.core.eicu_published import FIRST, HEADERS, write_published
@@ -112,6 +113,15 @@ def test_the_first_unit_stay_of_each_hospital_stay_is_a_choice_and_logged(publis
         manifest["attrition"]
     )
     assert "any or first" in refused(published, tmp_path / "other", unit_stays="last")
+
+
+def test_a_cohort_put_together_in_many_parts_is_the_cohort_put_together_at_once(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = build_eicu(published, tmp_path / "whole")
+    monkeypatch.setattr(eicu_series, "_GATHERED_ROWS", 60)
+    monkeypatch.setattr(eicu_notes, "_GATHERED_ROWS", 20)
+    assert build_eicu(published, tmp_path / "parts")["tables"] == whole["tables"]
 
 
 @pytest.mark.parametrize("table", REQUIRED)
