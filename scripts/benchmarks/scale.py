@@ -167,6 +167,7 @@ def _trained(
     late = [None] * (epochs - len(own)) + list(own)
     memory = torch.cuda.max_memory_allocated(place) / _MIB if place.type == "cuda" else _resident_mib()
     shared = {"shape": shape.name, "stays": stays, "preset": preset, "wall_seconds": wall, "cpu_seconds": cpu}
+    shared["padding"] = padding(packed, planned(packed, pairs, config_of(preset, epochs, quick)))
     return [
         {
             **shared, "epoch": row["epoch"], "seconds": row["seconds"], "own_seconds": late[i], "memory_mib": memory,
@@ -174,6 +175,22 @@ def _trained(
         }
         for i, row in enumerate(fitted.rows)
     ]  # fmt: skip
+
+
+def planned(packed: PackedCohort, pairs: Pairs, config: TrainConfig) -> list[np.ndarray]:
+    """Give the batches of the first epoch."""
+    rows, optim = np.flatnonzero(pairs.training), config.optim
+    return plan_batches(
+        rows, packed.series_lengths, packed.note_lengths, packed.patient_ids, size=optim.batch_size(len(rows)),
+        seed=30, epoch=1, sampler=optim.sampler, group_size=optim.group_size, bucket_steps=optim.bucket_steps,
+    )  # fmt: skip
+
+
+def padding(packed: PackedCohort, batches: list[np.ndarray]) -> float:
+    """How many times the stays' own hours and note tokens the batches hold, each padded to its longest stay."""
+    series, notes = packed.series_lengths, packed.note_lengths
+    held = sum(len(rows) * int(series[rows].max() + notes[rows].max()) for rows in batches)
+    return held / sum(int(series[rows].sum() + notes[rows].sum()) for rows in batches)
 
 
 def _resident_mib() -> float:
@@ -188,11 +205,7 @@ def _profiled(
     method = make_method(setting)
     model = method.network().to(place)
     method.begin_epoch(1)
-    rows = np.flatnonzero(pairs.training)
-    batches = plan_batches(
-        rows, packed.series_lengths, packed.note_lengths, packed.patient_ids,
-        size=config.optim.batch_size(len(rows)), seed=1, epoch=1, bucket_steps=config.optim.bucket_steps,
-    )  # fmt: skip
+    batches = planned(packed, pairs, config)
     feed, _ = feeds(packed, place, execution, alone=True)
     return profile(method, model, feed, batches[:PROFILED])
 
