@@ -291,11 +291,11 @@ def _gather(raw: RawFolder) -> None:
             WITH good AS (SELECT * FROM measured WHERE plausible AND stay_id % {parts} = {part}),
             taken AS (
                 SELECT DISTINCT stay_id, channel, floor(hour) AS bin FROM good WHERE origin = {quoted(HOURLY_FILE)})
-            SELECT stay_id, hour::FLOAT AS hour, channel, value::FLOAT AS value
+            SELECT stay_id, hour::FLOAT AS hour, channel, first(value ORDER BY rank, origin, value)::FLOAT AS value
             FROM good WHERE origin = {quoted(HOURLY_FILE)} OR NOT EXISTS (
                 SELECT 1 FROM taken WHERE taken.stay_id = good.stay_id AND taken.channel = good.channel
                 AND taken.bin = floor(good.hour))
-            QUALIFY row_number() OVER (PARTITION BY stay_id, channel, hour::FLOAT ORDER BY rank, origin, value) = 1"""
+            GROUP BY stay_id, hour::FLOAT, channel"""
         )
     raw.sql.execute("DROP TABLE measured")
 
