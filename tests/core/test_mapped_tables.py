@@ -372,3 +372,47 @@ def test_a_note_keeps_its_number_and_a_repeated_one_is_refused_with_its_row(tmp_
     notes[3][1] = "N-9"
     build_tables(small(tmp_path / "u", more=more, files={"notes": notes}), tmp_path / "d")
     assert rows_of(tmp_path / "d", "notes", "note_id")[0] == (stable_id("N-9"),)
+
+
+def test_codes_count_in_their_own_system_and_the_first_listed_is_primary(tmp_path: Path) -> None:
+    labels: Rows = [["stay", "code", "in", "rank"]]
+    labels += [[14, "I509", "ICD-10-CM", 1], [14, "4280", "ICD10", 2], [14, "5849", "icd9", 3], [13, "Z00", 10, 1]]
+    how = 'file = "labels.csv"\nstay = "stay"\ncode = "code"\nsystem = "in"\npriority = "rank"'
+    vitals = [*VITALS, [13, "2031-02-01 01:00", "HR", 80, ""], [12, "2031-01-05 01:00", "HR", 80, ""]]
+    manifest = build_tables(small(tmp_path / "s", vitals=vitals, labels=labels, how=how), tmp_path / "c")
+    found = rows_of(tmp_path / "c", "labels", "stay_id", "label", "observed", "priority")
+    assert [row for row in found if row[2]] == [
+        (14, "acute_renal_failure", 1, "Other"), (14, "heart_failure", 1, "Primary"),
+    ]  # fmt: skip
+    assert {row[0] for row in found} == {13, 14}
+    assert (manifest["not_recorded"], manifest["coding"]["icd"]["codes_in_no_label"]) == (1, 2)
+    labels[2][2] = "SNOMED"
+    with pytest.raises(SourceError, match=r"ICD-9 or ICD-10 in column in in labels\.csv.*first in row 3"):
+        build_tables(small(tmp_path / "b", labels=labels, how=how), tmp_path / "d")
+    dotted = [["stay", "code"], [14, "I50.9"], [14, "584.9"], [14, "V45.81"]]
+    how = 'file = "labels.csv"\nstay = "stay"\ncode = "code"\nsystem_is = "form"'
+    build_tables(small(tmp_path / "f", labels=dotted, how=how), tmp_path / "e")
+    found = rows_of(tmp_path / "e", "labels", "label", "observed", "code")
+    assert [(label, code) for label, told, code in found if told] == [
+        ("acute_renal_failure", "584.9"), ("coronary_disease", "V45.81"), ("heart_failure", "I50.9"),
+    ]  # fmt: skip
+
+
+def test_keys_with_one_hash_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.cohort.sources.tables_stays.stable_id", lambda key: 7)
+    files = {"stays": [[f"S{row[0]}" if place else row[0], *row[1:]] for place, row in enumerate(STAYS)]}
+    with pytest.raises(SourceError, match="stay whose hashes differ; got two with one hash"):
+        build_tables(small(tmp_path / "s", files=files), tmp_path / "c")
+
+
+def test_a_hospital_without_measurements_is_its_notes(tmp_path: Path) -> None:
+    folder = small(tmp_path / "s", files={"notes": [["stay", "text"], [14, "awake"]]}).parent
+    text = (folder / "mapping.toml").read_text()
+    text = text[: text.index("[[measurements]]")] + text[text.index("[labels]") : text.index("[[codes]]")]
+    text += '[[notes]]\nfile = "notes.csv"\nstay = "stay"\ncategory_is = "any"\ntext = "text"\n'
+    (folder / "mapping.toml").write_text(text)
+    build_tables(folder / "mapping.toml", tmp_path / "c")
+    assert rows_of(tmp_path / "c", "stays", "stay_id", "has_series", "has_note") == [(14, False, False)]
+    (folder / "notes.csv").write_text("stay,text\n14,\n")
+    with pytest.raises(SourceError, match="a stay with a measured value or a note; got none"):
+        build_tables(folder / "mapping.toml", tmp_path / "d")

@@ -81,10 +81,10 @@ class MappedTables(MimicTables):
         self._columns[name] = {role: by_small[column.lower()] for role, column in spec.columns.items()}
 
     def _found(self, spec: FileSpec) -> list[Path]:
-        path = (self.folder / spec.file).expanduser()
-        paths = [Path(text) for text in sorted(glob.glob(str(path), recursive=True))] if any(
-            mark in spec.file for mark in "*?["
-        ) else [path]  # fmt: skip
+        path = self.folder / Path(spec.file).expanduser()
+        paths = [path]
+        if any(mark in spec.file for mark in "*?["):
+            paths = [self.folder / text for text in sorted(glob.glob(spec.file, root_dir=self.folder, recursive=True))]
         if not paths or not all(one.is_file() for one in paths):
             near = nearest(path.name, [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else [])
             raise SourceError(
@@ -323,7 +323,8 @@ class MappedTables(MimicTables):
     def time(self, table: str, column: str) -> str:
         """Give SQL of a text as a time, in the file's form."""
         form = self._specs[table].time_format
-        return f"try_strptime({column}, {quoted(form)})" if form else f"TRY_CAST({column} AS TIMESTAMP)"
+        time = f"try_strptime({column}, {quoted(form)})" if form else f"TRY_CAST({column} AS TIMESTAMP)"
+        return f"CASE WHEN isfinite({time}) THEN {time} END"
 
     def key(self, column: str) -> str:
         """Give SQL of a key as it is compared: a whole number that came as a fraction without it."""

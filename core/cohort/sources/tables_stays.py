@@ -16,7 +16,7 @@ _KEYED = ("stay", "patient", "hospital_stay", "hospital")
 _TEXTS = ("sex", "ethnicity", "split")
 _LOS_HOURS = {"hours": 1.0, "days": 24.0, "minutes": 1 / 60}
 _OLDEST = 130
-_LARGEST = 2**63
+_LARGEST, _DIGITS = 2**63, 19
 _MEND = "mend those rows"
 
 
@@ -99,12 +99,18 @@ def numbers_of(keys: list[str], what: str) -> list[int]:
     SourceError
         When two keys have one hash.
     """
-    if all(key.removeprefix("-").isdecimal() and str(int(key)) == key and abs(int(key)) < _LARGEST for key in keys):
+    if all(_is_whole(key) for key in keys):
         return [int(key) for key in keys]
     hashed = [stable_id(key) for key in keys]
     if len(set(hashed)) != len(hashed):
         raise SourceError(f"{what} whose hashes differ", "two with one hash", "rename one of them")
     return hashed
+
+
+def _is_whole(key: str) -> bool:
+    """Whether a key is a whole number of 64 bits in its plain form: "7", and neither "007" nor "7.5"."""
+    digits = key.removeprefix("-")
+    return digits.isdecimal() and len(digits) <= _DIGITS and str(int(key)) == key and abs(int(key)) < _LARGEST
 
 
 def _identify(raw: MappedTables, spec: StaysSpec) -> None:
