@@ -139,7 +139,7 @@ def run(
     }  # fmt: skip
     table = markdown(rows, about)
     if out is not None:
-        write_benchmark(out, "scale", table, rows, about, SCHEMA)
+        write_benchmark(out, "scale" if place.type == "cpu" else "scale-cuda", table, rows, about, SCHEMA)
     return table
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from core.errors import ConfigError, RunError
 from core.execution import Execution
 from core.locks import lay_on_pairs
 from scripts.benchmarks import export, export_writing, scale, select_ratios, store, store_serving
+from scripts.benchmarks.performance import DOCUMENT, filled
 from scripts.benchmarks.scale_cohort import SHAPES, invented, lengths
 from scripts.benchmarks.scale_profile import ORDER
 from scripts.benchmarks.select import Workload, ratios
@@ -188,3 +190,17 @@ def test_memory_is_read_and_a_value_is_held_against_the_most() -> None:
     assert math.isnan(memory_mib(2**30))
     assert math.isnan(quantile([], 0.5))
     assert [told(1.0, 2.0), told(3.0, 2.0), told(3.0), told(float("nan"), 2.0)] == ["yes", "no", "–", "–"]
+
+
+def test_tables_take_the_place_of_what_stood_between_their_marks(tmp_path: Path) -> None:
+    (tmp_path / "store.md").write_text("| new |\n")
+    text = "a\n<!-- table: store -->\n\n| old |\n\n<!-- end -->\nb\n<!-- table: scale-gpu -->\nkept\n<!-- end -->\n"
+    made, done, left = filled(text, tmp_path)
+    assert (done, left) == (["store"], ["scale-gpu"])
+    assert made == text.replace("| old |", "| new |")
+    assert filled(made, tmp_path)[0] == made
+
+
+def test_every_mark_of_the_document_is_one_that_a_benchmark_writes() -> None:
+    marks = re.findall(r"<!-- table: ([\w-]+) -->", DOCUMENT.read_text(encoding="utf-8"))
+    assert sorted(marks) == ["cohort", "export", "scale", "scale-cuda", "select", "store"]
