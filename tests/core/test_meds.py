@@ -137,6 +137,14 @@ def test_events_become_stays_measurements_labels_notes_and_evidence(tmp_path: Pa
     assert manifest["meds"] == {"version": "0.3.3", "mapping": "mapping.toml", "subject_splits": True}
 
 
+def test_a_stay_without_its_own_end_is_left_out_and_does_not_take_the_next_ones(tmp_path: Path) -> None:
+    folder = write_meds(tmp_path / "meds", [event for event in _events(1) if event[2] != "UNIT_OUT//A"])
+    manifest = build_meds(folder, tmp_path / "c", mapping=str(folder / "mapping.toml"))
+    assert open_cohort(tmp_path / "c").stays["los_hours"].to_pylist() == [10]
+    removed = {line["criterion"]: line["removed"] for line in manifest["attrition"]}
+    assert removed["length of stay recorded and above zero"] == 1
+
+
 def test_a_mapping_that_is_not_known_is_told_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(MiraclError, match=r"a \.toml file or mimic4 as --mapping"):
         build_meds(tmp_path, tmp_path / "c", mapping="mimic5")
