@@ -75,11 +75,7 @@ def run(pairs: int = PAIRS, out: Path | None = None, *, quick: bool = False, say
                 found = [written(site.workspace.root, kind) for _ in range(repeats)]
                 found.append(written(site.workspace.root, kind, profiled=True))
                 functions[kind] = found[-1].pop("functions")
-                spent = functions[kind].get("exports._manifest")
-                rows += [
-                    _row(kind, stays * LABELS, number, **each, manifest_seconds=spent if each is found[-1] else None)
-                    for number, each in enumerate(found, start=1)
-                ]
+                rows += [_row(kind, stays * LABELS, number, **each) for number, each in enumerate(found, start=1)]
     packages = {name: version(name) for name in ("duckdb", "pyarrow")}
     about = {**machine(), **packages, "pairs": pairs, "decisions": decisions, "functions": functions}
     about["taken_at"] = now()

@@ -94,6 +94,7 @@ def test_an_export_is_timed_whole_and_leaves_nothing(folder: Path, kind: str) ->
     assert found["bytes"] > 40 * LABELS
     assert found["seconds"] >= max(found["functions"].values()) > 0
     assert "exports.export_labels" in found["functions"]
+    assert 0 < found["manifest_seconds"] < found["seconds"]
     assert not list((folder / "exports").glob("export-*"))
 
 
