@@ -20,7 +20,7 @@ SIDE = Path(__file__).with_name("speed_side.py")
 BASE = "ff22e6993a"
 MOST = 1.3
 """Ratio of medians beyond which a part counts as slower: half as much again is 1.5, chance is within a tenth."""
-TURNS = {"select": 9, "store": 5}
+TURNS = {"select": 7, "store": 5}
 UNITS = {"select": 2, "store": 1}
 
 
@@ -92,5 +92,5 @@ def test_nothing_has_become_slower_by_half(base: Path, what: str) -> None:
 def test_work_that_takes_half_as_long_again_is_seen() -> None:
     with ExitStack() as stack:
         one, other = (stack.enter_context(side(ROOT, "select")) for _ in range(2))
-        found = ratios(one, other, TURNS["select"], units=(6, 4))
+        found = ratios(one, other, TURNS["select"], units=(3, 2))
     assert min(found.values()) > MOST, found
