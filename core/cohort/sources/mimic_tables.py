@@ -225,6 +225,9 @@ class MimicTables:
         """
         try:
             self.sql.execute(f"SET preserve_insertion_order = {'true' if ordered else 'false'}")
+            # The file, first in the query, has to stream past the small tables that it is joined to: how many rows it
+            # holds can't be estimated, and a join turned round would lay them all in memory.
+            self.sql.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
             self.sql.execute(f"CREATE OR REPLACE TABLE {name} AS {query}")
         except duckdb.OutOfMemoryException:
             raise SourceError(
@@ -232,6 +235,8 @@ class MimicTables:
             ) from None
         except duckdb.Error as error:
             raise self._damaged(table, str(error)) from None
+        finally:
+            self.sql.execute("RESET disabled_optimizers")
         self._count_rejects(table)
         return self.count(f"SELECT count(*) FROM {name}")
 

@@ -193,10 +193,7 @@ def _read(raw: MappedTables, table: str, spec: EventsSpec) -> None:
             WHEN value BETWEEN low AND high AND (NOT scored OR value = floor(value)) THEN {_GOOD}
             ELSE {_OUTSIDE} END)::UTINYINT AS status, CASE WHEN entry IS NULL THEN unit END AS unit
         FROM n"""
-    # The long file has to stream past the small tables: what the file holds can't be estimated, so the order stays.
-    raw.sql.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     raw.create(f"read_{place}", query, table)
-    raw.sql.execute("RESET disabled_optimizers")
     rows = {
         status: raw.count(f"SELECT count(*) FROM read_{place} WHERE status = {status}")
         for status in (_STRANGER, _MALFORMED)
