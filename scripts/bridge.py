@@ -29,6 +29,7 @@ from core.cohort.store import Cohort, open_cohort
 from core.config import TrainConfig
 from core.distributed import ranks_of
 from core.errors import RunError
+from core.execution import Execution
 from core.fileio import parsed_json, replacing, sync_directory
 from core.progress import Progress, Silent
 from core.training import choose_device, train_round
@@ -68,6 +69,7 @@ class Run:
     device: str
     budget: int | None
     did_it_help: bool
+    execution: Execution
 
 
 @contextmanager
@@ -176,6 +178,7 @@ def run_round(
     fresh: bool = False,
     allow_changed_cohort: bool = False,
     did_it_help: bool = False,
+    execution: Execution = Execution(),
 ) -> int | None:
     """Train the next round and publish it; None when it was stopped (call again to go on).
 
@@ -184,6 +187,8 @@ def run_round(
     did_it_help
         Train the same seed once more without the decisions, and keep the comparison with the round. Without decisions
         there is nothing to compare, and nothing more is trained.
+    execution
+        How to compute, as against what.
 
     Raises
     ------
@@ -201,7 +206,7 @@ def run_round(
             check_cohort_matches(workspace, open_round(workspace, parent))
         cohort = open_cohort(workspace.cohort)
         start, locks = begin(store, round_id)
-        run = Run(start, locks, config, seed, device, budget, did_it_help)
+        run = Run(start, locks, config, seed, device, budget, did_it_help, execution)
         ranks.agree(run)
         out, without = _trained(run, cohort, workspace, progress, should_stop)
         if out is None:
@@ -243,6 +248,7 @@ def _trained(
             cache_dir=workspace.cache,
             progress=progress,
             should_stop=should_stop,
+            execution=run.execution,
         )
 
     read = (start.decisions_count, start.decisions_last_id, start.decisions_head)

@@ -63,6 +63,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any other option, as name=value; repeat as needed.")
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Of matrix products: auto (bfloat16 on CUDA), single or bfloat16.")
+    ] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first: minutes once, for long runs on CUDA.")
+    ] = False,
     did_it_help: Annotated[
         bool,
         typer.Option(
@@ -89,6 +95,8 @@ def train(
         fresh=fresh,
         allow_changed_cohort=allow_changed_cohort,
         did_it_help=did_it_help,
+        precision=precision,
+        compiled=compiled,
     )
     if status is None:
         raise typer.Exit(EXIT_STOPPED)

@@ -93,6 +93,8 @@ def run_training(
     fresh: bool = False,
     allow_changed_cohort: bool = False,
     did_it_help: bool = False,
+    precision: str = "auto",
+    compiled: bool = False,
 ) -> int | None:
     """Train and publish the next round with a progress bar; None when it was stopped."""
     # Threads that wait without spinning: on a shared machine an epoch else takes many times as long.
@@ -100,6 +102,8 @@ def run_training(
     try:
         from core.config import make_config
         from core.distributed import follows
+        from core.execution import Execution
+        from core.options import build_options
         from scripts.bridge import join_round, run_round
     except ModuleNotFoundError as error:
         needs_trainer(error)
@@ -108,6 +112,7 @@ def run_training(
     from scripts.progress import TrainingProgress
 
     config = make_config(preset, size, **settings)
+    execution: Execution = build_options(Execution, {"precision": precision, "compiled": compiled}, "execution")
     if follows():
         console.quiet = True
         with StopFlag() as stop:
@@ -126,6 +131,7 @@ def run_training(
             fresh=fresh,
             allow_changed_cohort=allow_changed_cohort,
             did_it_help=did_it_help,
+            execution=execution,
         )
     if round_id is None:
         console.print("Stopped. The same command goes on from the last finished epoch.")

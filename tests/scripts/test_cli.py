@@ -77,6 +77,7 @@ def test_a_missing_source_is_one_line_and_nothing_is_built(tmp_path: Path) -> No
         ["--set", "optim.epochs=many"],
         ["--set", "optim.learning_rate=NaN"],
         ["--device", "abacus"],
+        ["--precision", "half"],
         ["--note-encoder", "no/such-model"],
     ],
     ids=" ".join,
