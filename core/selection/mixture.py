@@ -21,6 +21,8 @@ BATCH_VALUES = 16_384
 MEAN_PARAMETERS = 2
 MIXTURE_PARAMETERS = 5
 """Free parameters of one Gaussian and of two with a weight, for BIC."""
+FEW, ENDLESS, SAME, UNFITTED, CLOSE, SMALL, ONE_BELL, OVERLAPPING = range(1, 9)
+"""Why a group is left alone, as codes; 0 where it is not. `in_words` tells them."""
 
 
 @dataclass(frozen=True)
@@ -167,14 +169,28 @@ def fit_weighted(groups: Sequence[Weighted], ranges: Ranges, config: MixtureConf
     )
 
 
+def in_words(code: int, config: MixtureConfig) -> str | None:
+    """Tell why a group is left alone; None for code 0."""
+    return {
+        FEW: f"fewer than {config.min_count} pairs",
+        ENDLESS: "scores that are not finite",
+        SAME: "all scores the same",
+        UNFITTED: "figures that are not finite",
+        CLOSE: f"means within {config.min_separation:g}",
+        SMALL: f"a component below {config.min_weight:.1%} of the pairs",
+        ONE_BELL: "one Gaussian fits as well (BIC)",
+        OVERLAPPING: f"components overlap (Ashman's D at most {config.ashman_least:g})",
+    }.get(code)
+
+
 def _unfit(group: Weighted, size: float, span: float, config: MixtureConfig) -> str | None:
     """Why a group isn't fitted at all, or None."""
     if size < config.min_count:
-        return f"fewer than {config.min_count} pairs"
+        return in_words(FEW, config)
     if not (np.isfinite(span) and np.isfinite(group.values).all()):
-        return "scores that are not finite"
+        return in_words(ENDLESS, config)
     if span < config.min_range or len(group.values) == 1:
-        return "all scores the same"
+        return in_words(SAME, config)
     return None
 
 
@@ -234,16 +250,16 @@ def _degenerate(group: Weighted, fit: Fit, place: int, config: MixtureConfig) ->
     """Why a fitted group is left alone, or None (A.7; gates of A.11 row 19)."""
     mean, variance, weight = fit.mean[:, place], fit.variance[:, place], fit.weight[:, place]
     if not (np.isfinite(mean).all() and np.isfinite(variance).all() and np.isfinite(weight).all()):
-        return "figures that are not finite"
+        return in_words(UNFITTED, config)
     if abs(mean[1] - mean[0]) < config.min_separation:
-        return f"means within {config.min_separation:g}"
+        return in_words(CLOSE, config)
     if weight.min() < config.min_weight:
-        return f"a component below {config.min_weight:.1%} of the pairs"
+        return in_words(SMALL, config)
     if config.gate == "bic" and not _two_fit_better(group, fit.log_likelihood[place], config.variance_floor):
-        return "one Gaussian fits as well (BIC)"
+        return in_words(ONE_BELL, config)
     distance = np.sqrt(2) * abs(mean[1] - mean[0]) / np.sqrt(variance.sum())
     if config.gate == "ashman" and not distance > config.ashman_least:
-        return f"components overlap (Ashman's D at most {config.ashman_least:g})"
+        return in_words(OVERLAPPING, config)
     return None
 
 
