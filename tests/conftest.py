@@ -1,9 +1,14 @@
 """For all tests: what one leaves in the process does not reach the next."""
 
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
+
+# Before torch is imported, and for the processes that tests start: threads of several workers that wait for one another
+# on the same cores take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests.postgres import postgres_server, postgres_url
 

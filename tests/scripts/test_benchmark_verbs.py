@@ -21,7 +21,7 @@ from scripts.benchmarks.runner import Place
 from scripts.benchmarks.scene import Scene, digest, set_scene
 from tests.scripts.benchmark_rows import runs
 
-from .conftest import run_miracl
+from .conftest import call_miracl
 
 
 def scene_of(place: Place, method: str) -> tuple[Scene, Fitted]:
@@ -94,7 +94,7 @@ def test_the_report_is_written_from_rows_with_figures_and_the_readme_s_tables(tm
     write_rows(tmp_path / "rows", {"robustness": rows})
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
-    done = run_miracl(
+    done = call_miracl(
         "benchmark", "report", "--rows", tmp_path / "rows", "--out", tmp_path / "made" / "RESULTS.md",
         "--figures", tmp_path / "made" / "figures", "--readme", readme,
     )  # fmt: skip
@@ -107,7 +107,7 @@ def test_the_report_is_written_from_rows_with_figures_and_the_readme_s_tables(tm
 
 
 def test_without_rows_the_report_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
-    done = run_miracl("benchmark", "report", "--rows", tmp_path / "none", "--out", tmp_path / "RESULTS.md")
+    done = call_miracl("benchmark", "report", "--rows", tmp_path / "none", "--out", tmp_path / "RESULTS.md")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "miracl benchmark robustness" in done.stderr
@@ -122,7 +122,7 @@ def test_the_tree_s_own_readme_has_the_marks_once_and_in_order() -> None:
 
 def test_a_portrait_is_kept_beside_the_rows(tmp_path: Path) -> None:
     options = ("--stays", "120", "--epochs", "6", "--noise", "sym20", "--cache", tmp_path / "cache")
-    done = run_miracl("benchmark", "portrait", *options, "--rows", tmp_path / "rows")
+    done = call_miracl("benchmark", "portrait", *options, "--rows", tmp_path / "rows")
     assert done.returncode == 0, done.stderr
     (portrait,) = load_portraits(tmp_path / "rows")
     assert (portrait.method, portrait.noise, portrait.cohort) == ("bce", "sym20", "synthetic-120")
@@ -135,14 +135,14 @@ def test_a_portrait_is_kept_beside_the_rows(tmp_path: Path) -> None:
     ids=["regression", "noise"],
 )
 def test_a_portrait_that_can_not_be_had_is_one_line(tmp_path: Path, options: list[str], told: str) -> None:
-    done = run_miracl("benchmark", "portrait", *options, "--rows", tmp_path / "rows", "--cache", tmp_path / "cache")
+    done = call_miracl("benchmark", "portrait", *options, "--rows", tmp_path / "rows", "--cache", tmp_path / "cache")
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert told in done.stderr
 
 
 def test_the_verb_for_sources_runs_one_of_each_and_prints_its_table(tmp_path: Path) -> None:
-    done = run_miracl(
+    done = call_miracl(
         "benchmark", "sources", "--quick", "--variants", "majority", "--scenarios", "careful", "--workers", "1",
         "--rows", tmp_path / "rows", "--cache", tmp_path / "cache", "--out", tmp_path / "table.md",
     )  # fmt: skip

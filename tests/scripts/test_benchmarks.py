@@ -26,7 +26,7 @@ from scripts.benchmarks.rows import KEY, SCHEMAS, Row, read_rows, write_rows
 from scripts.benchmarks.runner import Job, Place
 from scripts.benchmarks.scene import config_of, digest, set_scene
 
-from .conftest import ROOT, run_miracl
+from .conftest import ROOT, call_miracl, run_miracl
 
 TENSORS = make_config("miracl", "compact").tensors
 
@@ -227,7 +227,7 @@ def test_a_quick_look_leaves_the_kept_rows_alone(tmp_path: Path) -> None:
     ids=["cohort", "data", "size", "method"],
 )
 def test_what_no_run_can_take_is_one_line_before_any_begins(tmp_path: Path, options: list[str], told: str) -> None:
-    done = run_miracl("benchmark", "robustness", *options, "--rows", tmp_path, "--cache", tmp_path)
+    done = call_miracl("benchmark", "robustness", *options, "--rows", tmp_path, "--cache", tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert told in done.stderr

@@ -36,7 +36,7 @@ def test_every_tampering_is_found_and_a_verify_that_sees_nothing_is_told_of(
         every = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     assert set(names) == every - set(LEFT_OUT)
     kinds = {path.suffix for path in watched_files(open_workspace(lived.folder))}
-    assert kinds == {".duckdb", ".json", ".parquet", ".csv"}
+    assert kinds == {".duckdb", ".json", ".parquet", ".csv", ".md"}
     monkeypatch.setattr(trust_tamper, "verify", lambda store: [])
     blind = trust_tamper._rows(lived, 13, np.random.default_rng(1), lambda words: None)
     assert not blind.passed
