@@ -28,7 +28,11 @@ class Place:
 
 
 def lay_out(visits: Sequence[Visit], frame: pd.DataFrame) -> list[Place]:
-    """Put visits side by side in their order; unit stays of known distance within a day keep it."""
+    """Put visits side by side in their order, each with room for what was measured before it.
+
+    The first begins at 0, so that the axis of one visit alone tells its own hours; what was measured before that lies
+    left of what is shown at first, a drag away.
+    """
     last = frame.groupby("stay_id")["hour"].max() if len(frame) else pd.Series(dtype=float)
     first = frame.groupby("stay_id")["hour"].min() if len(frame) else pd.Series(dtype=float)
     lengths = {v.stay_id: max(v.los_hours, float(last.get(v.stay_id, 0.0)), 1.0) for v in visits}
@@ -38,8 +42,7 @@ def lay_out(visits: Sequence[Visit], frame: pd.DataFrame) -> list[Place]:
     left = 0.0
     for i, visit in enumerate(visits):
         if i:
-            left += gap
-        left -= starts[visit.stay_id]
+            left += gap - starts[visit.stay_id]
         places.append(Place(visit.stay_id, visit.title, left, lengths[visit.stay_id], visit.is_this))
         left += lengths[visit.stay_id]
     return places

@@ -96,6 +96,20 @@ def test_a_chart_draws_each_measured_point_where_it_was_measured_and_no_other(ch
     )
 
 
+def test_what_was_measured_before_the_unit_shifts_no_hour_of_the_axis(chart: Chart) -> None:
+    visits = [visit for visit in chart.visits(STAY) if visit.stay_id == STAY]
+    frame = chart.series([STAY], ["map"])
+    earlier = pd.concat([frame, frame.head(1).assign(hour=-275.9)], ignore_index=True)
+    places = visit_axis.lay_out(visits, earlier)
+    assert [place.left for place in places] == [0.0]
+    assert visit_axis.window_of(places, visit_axis.WHOLE)[0] == 0.0
+    two = chart.visits(STAY)[:2]
+    both = chart.series([visit.stay_id for visit in two], ["map"])
+    early = pd.concat([both, both.head(1).assign(stay_id=two[1].stay_id, hour=-30.0)], ignore_index=True)
+    plainly, roomier = visit_axis.lay_out(two, both), visit_axis.lay_out(two, early)
+    assert roomier[1].left == pytest.approx(plainly[1].left + 30.0)
+
+
 def test_visits_never_overlap_on_the_axis(chart: Chart) -> None:
     visits = chart.visits(STAY)
     places = visit_axis.lay_out(visits, chart.series([v.stay_id for v in visits], ["map"]))
