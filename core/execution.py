@@ -1,7 +1,7 @@
-"""How a run is computed, as against what: where the data lie, in which precision products are formed, compiled or not.
+"""How a run is computed, as against what: where data and selection are, in which precision, compiled or not.
 
-Not part of `TrainConfig` nor of what a run is named by. Where data lie changes no number; precision and compilation
-change the last digits.
+Not part of `TrainConfig` nor of what a run is named by. Where data lie changes no number; where labels are selected,
+precision and compilation change the last digits.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,22 @@ class Execution:
         single precision always.
     compiled
         Put fusion, experts and readout through `torch.compile`; LSTMs are the library's own kernels.
+    selection
+        Where dynamics, mixtures, partition and MIRACL's correction are computed: ``host`` in numpy, ``device`` in
+        tensors (`core.selection.on_device`), within 1e-6 of each other; ``auto`` is the device on CUDA.
     """
 
     resident: Literal["auto", "on", "off"] = sourced("auto", "ours")
     precision: Literal["auto", "single", "bfloat16"] = sourced("auto", "ours: as CUDA's tensor cores want it")
     compiled: bool = sourced(False, "methods.md G.3: no gain on CPU")
+    selection: Literal["auto", "host", "device"] = sourced("auto", "ours")
 
     def __post_init__(self) -> None:
         check_options(self)
+
+    def selects_on_device(self, place: torch.device) -> bool:
+        """Tell whether labels are selected and corrected on the device."""
+        return place.type == "cuda" if self.selection == "auto" else self.selection == "device"
 
     def narrow(self, place: torch.device) -> torch.autocast:
         """Give the context in which a network's forward pass is computed on a device."""

@@ -27,7 +27,6 @@ from core.execution import Execution
 from core.hints import Bool, Float
 from core.locks import Pairs
 from core.methods.base import TERMS, EpochEnd, Method, Setting
-from core.methods.miracl import eligible_pairs, select_pairs
 from core.methods.registry import make_method
 from core.methods.sources import LabelSources
 from core.metrics.ranking import ranking_metrics
@@ -37,7 +36,8 @@ from core.resident import Feed, feeds
 from core.run_folder import write_log
 from core.run_state import State, fresh, restore, snapshot
 from core.schedules import learning_rate, weight_decay
-from core.selection.dynamics import correct_predictions, label_prevalence
+from core.selecting import count_epoch, last_selection
+from core.selection.dynamics import label_prevalence
 from core.selection.partition import Selection
 from core.traces import LOGIT_LIMIT, Traces
 
@@ -135,7 +135,7 @@ def fit(
         Who watches, and who may stop the run: asked before each batch and each fit of the regression beside the
         network; of several processes the first, each epoch.
     execution
-        How it is computed: where the data lie, precision, compilation.
+        How it is computed: where data and selection are, precision, compilation.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def _fit(
     torch.manual_seed(seed)
     model = method.network().to(place)  # 3
     optimiser = method.optimiser(model)
-    state = fresh(pairs, config, place)
+    state = fresh(pairs, config, place, setting.execution)
     if checkpoints is not None:
         saved = ranks.agree(load_checkpoint(checkpoints.folder) if ranks.first else None)
         if saved is not None:
@@ -247,8 +247,8 @@ def _fit(
         state.epoch = t
         state.logits[t - 1] = _logit(probability[0])
         state.feature_norm[t - 1] = norms.cpu().numpy()
-        state.dynamics.update(correct_predictions(probability[0], pairs.observed, threshold))
-        method.end_epoch(t, EpochEnd(probability, state.dynamics, traces()))  # 11–18
+        count_epoch(state.dynamics, probability[0], state.probability[0], pairs, threshold)
+        method.end_epoch(t, EpochEnd(probability, state.dynamics, traces(), state.probability))  # 11–18
         method.corrected = ranks.agree_on(method.corrected)  # one word, whatever each host's arithmetic
         state.rows.append(
             {
@@ -269,9 +269,8 @@ def _fit(
         left = (last - t) * sum(row["seconds"] for row in state.rows) / t
         watch.describe(t, means[0], method.counts["clean"], method.counts["uncertain"], method.counts["noisy"], left)
 
-    eligible = eligible_pairs(pairs, config)
     probability = state.probability.cpu().numpy()
-    selection = select_pairs(probability[0], state.dynamics, pairs, eligible, config, last)
+    selection, eligible = last_selection(state.probability[0], state.dynamics, pairs, config)
     return Fitted(
         model, method, probability, traces(selection), selection, eligible, method.corrected,
         method.error_probability, method.rates, state.rows,

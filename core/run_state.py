@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from core.config import TrainConfig
+from core.execution import Execution
 from core.locks import Pairs
 from core.methods.base import Method
-from core.selection.dynamics import LearningDynamics
+from core.selecting import dynamics_of
+from core.selection.on_device import Dynamics
 
 
 @dataclass
@@ -40,11 +42,11 @@ class State:
     logits: np.ndarray
     feature_norm: np.ndarray
     embedding: Tensor
-    dynamics: LearningDynamics
+    dynamics: Dynamics
     rows: list[dict[str, Any]]
 
 
-def fresh(pairs: Pairs, config: TrainConfig, place: torch.device) -> State:
+def fresh(pairs: Pairs, config: TrainConfig, place: torch.device, execution: Execution = Execution()) -> State:
     """Make the state before the first epoch."""
     shape, epochs = pairs.observed.shape, config.optim.epochs
     return State(
@@ -53,7 +55,7 @@ def fresh(pairs: Pairs, config: TrainConfig, place: torch.device) -> State:
         logits=np.zeros((epochs, *shape), np.float16),
         feature_norm=np.zeros((epochs, shape[0]), np.float32),
         embedding=torch.zeros((shape[0], 0), device=place),
-        dynamics=LearningDynamics(shape, lag=config.selection.dynamics_lag),
+        dynamics=dynamics_of(pairs, config, place, execution),
         rows=[],
     )
 

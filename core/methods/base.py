@@ -25,7 +25,7 @@ from core.models.losses import contrastive, masked_bce
 from core.models.miracl import Batch, MiraclModel, Output
 from core.peer.regression import Peer, fit_peer
 from core.progress import nothing
-from core.selection.dynamics import LearningDynamics
+from core.selection.on_device import Dynamics
 from core.traces import Traces
 
 TERMS = ("total", "bce", "corrected", "ortho", "moe", "series_head", "note_head", "contrast")
@@ -121,11 +121,14 @@ class EpochEnd:
         Counters of right and wrong predictions, this epoch counted.
     traces
         Logits of all epochs so far, and the rest.
+    placed
+        The same probabilities on the run's device.
     """
 
     probability: Float[np.ndarray, "three stays labels"]
-    dynamics: LearningDynamics
+    dynamics: Dynamics
     traces: Traces
+    placed: Float[Tensor, "three stays labels"] | None = None
 
 
 @dataclass

@@ -6,42 +6,16 @@ from torch import Tensor
 
 from core.calibrated.peer_posterior import noisy_groups
 from core.config import TrainConfig
-from core.correction.cooccurrence import cooccurrence, negative_filter
+from core.correction.on_device import Correctable, corrected_placed, predicted_placed
 from core.correction.relabel import corrected_labels, predicted_labels
 from core.hints import Bool, Float
-from core.locks import Pairs
 from core.methods.base import EpochEnd, Method, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
 from core.schedules import beta
-from core.selection.dynamics import LearningDynamics
+from core.selecting import eligible_pairs, eligible_placed, select_pairs, select_placed_pairs
 from core.selection.groups import by_class
-from core.selection.partition import Selection, select
-
-
-def eligible_pairs(pairs: Pairs, config: TrainConfig) -> Bool[np.ndarray, "stays labels"]:
-    """Z⁻ from the labels as far as they are known, and every observed positive; constant over a round (Eq. 6)."""
-    of_training = pairs.stated & pairs.training[:, None]
-    counts = cooccurrence(pairs.known, of_training)
-    eligible = negative_filter(pairs.known, pairs.stated, pairs.member, counts, config.filter)
-    return np.asarray(eligible | (pairs.observed == 1))
-
-
-def select_pairs(
-    probability: Float[np.ndarray, "stays labels"],
-    dynamics: LearningDynamics,
-    pairs: Pairs,
-    eligible: Bool[np.ndarray, "stays labels"],
-    config: TrainConfig,
-    epoch: int,
-) -> Selection:
-    """Rank, difficulty, Z, 2L mixtures, partition and U from the state at the end of an epoch (A.2, step 3)."""
-    return select(
-        probability, pairs.observed, pairs.member, dynamics, config.selection, config.mixture, locked=pairs.locked,
-        eligible=eligible, fit_on_eligible=config.filter.place == "before_fit",
-        uncertainty_source=config.correction.uncertainty_source,
-        alpha=config.selection.alpha_at(epoch, config.optim.warm_up, config.optim.epochs),
-    )  # fmt: skip
+from core.selection.on_device import PlacedDynamics
 
 
 def objective(
@@ -87,13 +61,25 @@ class Miracl(Method):
         return self.config.loss.heads != "off"
 
     def prepare(self) -> None:
-        """Fix Z⁻, and what is left alone, for the round."""
-        self.eligible = eligible_pairs(self.setting.pairs, self.config)
+        """Fix Z⁻, and what is left alone, for the round; where the selection is on the device, there."""
         self.corrected_here: Tensor = self.base
         if self.config.correction.leave_alone:
             rates = self.setting.peer_reading.rates
             self.rates = rates
             self.still = by_class(self.setting.pairs.observed, ~noisy_groups(rates))
+        if self.setting.execution.selects_on_device(self.setting.place):
+            self.placed = self._correctable()
+        else:
+            self.eligible = eligible_pairs(self.setting.pairs, self.config)
+
+    def _correctable(self) -> Correctable:
+        """Lay on the device what correction reads of the round."""
+        setting, place = self.setting, self.setting.place
+        here = [np.array(mask) for mask in (setting.pairs.member, setting.packed.has_series, setting.packed.has_note)]
+        member, has_series, has_note = (torch.from_numpy(mask).to(place) for mask in here)
+        may = member & eligible_placed(setting.pairs, self.config, place)
+        still = None if self.still is None else torch.from_numpy(self.still).to(place)
+        return Correctable(self.base, member, may, still, has_series, has_note)
 
     def begin_epoch(self, t: int) -> None:
         """Take the labels corrected at the end of the epoch before."""
@@ -114,6 +100,10 @@ class Miracl(Method):
         config, pairs, packed = self.config, self.setting.pairs, self.setting.packed
         if t < config.optim.warm_up:
             return
+        if isinstance(end.dynamics, PlacedDynamics):
+            assert end.placed is not None
+            self._end_on_device(t, end.placed, end.dynamics)
+            return
         selection = select_pairs(end.probability[0], end.dynamics, pairs, self.eligible, config, t)
         predicted = predicted_labels(
             end.probability[0], end.probability[1], end.probability[2], packed.has_series, packed.has_note,
@@ -126,6 +116,18 @@ class Miracl(Method):
         if self.still is not None:
             self.corrected = np.where(self.still, pairs.base, self.corrected)
         self.counts = selection.counts(pairs.member)
+
+    def _end_on_device(self, t: int, probability: Tensor, dynamics: PlacedDynamics) -> None:
+        """Do the same in tensors; the corrected labels alone come to the host."""
+        config, placed = self.config, self.placed
+        selection = select_placed_pairs(probability[0], dynamics, placed.may, config, t)
+        predicted = predicted_placed(probability, placed, config.correction)
+        corrected = corrected_placed(
+            placed, predicted, selection.uncertainty, config=config.correction,
+            previous=self.corrected_here if t > config.optim.warm_up else None,
+        )  # fmt: skip
+        self.corrected = corrected.cpu().numpy()
+        self.counts = selection.counts()
 
     def state(self) -> dict[str, Tensor]:
         """Give the corrected labels."""
