@@ -23,6 +23,7 @@ RowsOption = Annotated[Path | None, typer.Option(help="Folder of the raw rows (P
 def benchmark_select(
     stays: Annotated[int, typer.Option(min=100, help="Stays; 59,798 × 25 labels is the paper's size.")] = 59_798,
     repeats: Annotated[int, typer.Option(min=1, help="How often each side is timed.")] = 3,
+    device: Annotated[str, typer.Option(help="Of the row in tensors: auto, cpu or cuda.")] = "auto",
     out: OutOption = DEFAULT_CACHE,
 ) -> None:
     """Time dynamics, mixtures, partition and correction of one epoch, against a plain restatement.
@@ -33,7 +34,7 @@ def benchmark_select(
         from scripts.benchmarks.select import run
     except ModuleNotFoundError as error:
         needs_trainer(error)
-    run(stays, repeats=repeats, out=out)
+    run(stays, repeats=repeats, device=device, out=out)
 
 
 def benchmark_store(

@@ -28,7 +28,9 @@ from core.selection.difficulty import SelectionConfig
 from core.selection.dynamics import LearningDynamics, correct_predictions
 from core.selection.mixture import MixtureConfig
 from core.selection.partition import select
+from core.training import choose_device
 from scripts.benchmarks.machine import machine, now
+from scripts.benchmarks.select_on_device import on_device
 from scripts.benchmarks.select_ratios import (
     NOISE_STAYS,
     Ratio,
@@ -142,6 +144,15 @@ def ours(load: Workload, config: SelectionConfig, mixture: MixtureConfig) -> lis
     return rows
 
 
+def in_tensors(load: Workload, device: str) -> tuple[list[dict[str, Any]], str]:
+    """The same in tensors on a device, once; `select_on_device.on_device`."""
+    data = invented(load)
+    observed, member = data.observed, np.ones(data.observed.shape, np.bool_)
+    has = np.random.default_rng(load.seed).random((2, load.stays)) < 0.8
+    eligible = negative_filter(observed, member, member, cooccurrence(observed, member), FilterConfig())
+    return on_device(observed, data.epochs(), load.warm_up, has, eligible, choose_device(device))
+
+
 def plain_module() -> Any:
     """Load the restatement from the project's tests, wherever the command is run."""
     spec = spec_from_file_location("plain_selection", PLAIN)
@@ -238,6 +249,7 @@ def run(
     epochs: int = 30,
     repeats: int = 3,
     with_plain: bool = True,
+    device: str = "auto",
     out: Path | None = Path("workspace/benchmarks"),
 ) -> str:
     """Measure, print the table and write it with the raw rows and the machine under `out`; give the table."""
@@ -246,6 +258,8 @@ def run(
     for config in (SelectionConfig(), SelectionConfig(metric="loss")):
         for repeat in range(repeats):
             rows += [{"repeat": repeat, **row} for row in ours(load, config, MixtureConfig())]
+    placed, apart = in_tensors(load, device)
+    rows += [{"repeat": 0, **row} for row in placed]
     restated = with_plain and PLAIN.is_file()
     by_loops = plain(load) if restated else {}
     both, note = ratios(load, repeats) if restated else ([], "")
@@ -253,7 +267,7 @@ def run(
     about["taken_at"] = now()
     told = f"{about['cpu']}, {about['cores']} cores, Python {about['python']}, NumPy {about['numpy']}, scikit-learn "
     told += f"{about['sklearn']}; commit {about['commit']}; {about['taken_at']}"
-    table = "\n".join([told, "", _table(load, rows, by_loops)])
+    table = "\n".join([told, "", _table(load, rows, by_loops), "", apart])
     if both:
         table += "\n\n" + "\n".join([*ratio_lines(both, stays * labels), "", f"Mixtures: {note}."])
     elif with_plain:
@@ -278,7 +292,9 @@ def _table(load: Workload, rows: list[dict[str, Any]], by_loops: dict[str, float
         "| score | dynamics' update | selection | correction | all | slowest epoch | processor |",
         "|---|---|---|---|---|---|---|",
     ]
-    for metric, name in (("z", "Z: rank and difficulty"), ("loss", "loss, every value distinct")):
+    kinds = {"z": "Z: rank and difficulty", "loss": "loss, every value distinct"}
+    kinds |= {row["metric"]: f"Z in tensors, {row['metric'][2:]}" for row in rows if row["metric"] not in kinds}
+    for metric, name in kinds.items():
         parts = [seconds(metric, f"seconds_{p}") for p in ("update", "select", "correct")]
         figures = [*parts, seconds(metric, "seconds"), seconds(metric, "seconds", max)]
         figures.append(seconds(metric, "processor_seconds"))
@@ -302,10 +318,11 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=25)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="auto", help="of the row in tensors: auto, cpu or cuda")
     parser.add_argument("--no-plain", action="store_true", help="leave the plain restatement out")
     parser.add_argument("--out", type=Path, default=Path("workspace/benchmarks"))
     given = parser.parse_args()
-    run(given.stays, given.labels, given.epochs, given.repeats, not given.no_plain, given.out)
+    run(given.stays, given.labels, given.epochs, given.repeats, not given.no_plain, given.device, given.out)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from audit_store.workspace import open_workspace
 from core.errors import ConfigError, RunError
 from core.execution import Execution
 from core.locks import lay_on_pairs
+from core.selection.difficulty import SelectionConfig
+from core.selection.mixture import MixtureConfig
 from scripts.benchmarks import export, export_writing, scale, select_ratios, store, store_serving
 from scripts.benchmarks.performance import DOCUMENT, filled
 from scripts.benchmarks.scale_cohort import SHAPES, invented, lengths
 from scripts.benchmarks.scale_profile import ORDER
-from scripts.benchmarks.select import Workload, ratios
+from scripts.benchmarks.select import Workload, _table, in_tensors, ours, ratios
 from scripts.benchmarks.store_site import LABELS, cohort_tables, fractions, invented_site, stays_of
 from scripts.benchmarks.written import memory_mib, peak_mib, quantile, told, write_benchmark
 
@@ -122,6 +124,19 @@ def test_both_sides_of_a_ratio_say_the_same_and_one_that_does_not_is_refused() -
         select_ratios.held([*found, wrong])
     lines = select_ratios.markdown([select_ratios.Ratio("mixtures", 1.0, t, 10, 0.0) for t in (30, 39, 50)], 10)
     assert lines[-1].split(" | ")[3:6] == ["39 (30–50)", "≥ 40", "no"]
+
+
+def test_selection_in_tensors_is_timed_beside_the_hosts_and_says_the_same() -> None:
+    load = Workload(stays=150, labels=4, epochs=6, warm_up=2)
+    rows, note = in_tensors(load, "cpu")
+    host = ours(load, SelectionConfig(), MixtureConfig())
+    for name in ("epoch", "noisy", "degenerate", "iterations"):
+        assert [row[name] for row in rows] == [row[name] for row in host], name
+    assert "epoch: 0 pairs in another partition" in note
+    assert float(note.rstrip(".").split()[-1]) <= 1e-6
+    loss = [{**row, "metric": "loss"} for row in host]
+    table = _table(load, [{**row, "repeat": 0} for row in [*host, *loss, *rows]], {})
+    assert "| Z in tensors, on cpu |" in table
 
 
 def test_lengths_have_the_median_and_mean_that_are_asked_and_no_more_than_the_longest() -> None:
