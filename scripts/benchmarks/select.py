@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from core.correction.cooccurrence import FilterConfig, cooccurrence, negative_filter
 from core.correction.relabel import CorrectionConfig, corrected_labels, predicted_labels
@@ -145,12 +146,17 @@ def ours(load: Workload, config: SelectionConfig, mixture: MixtureConfig) -> lis
 
 
 def in_tensors(load: Workload, device: str) -> tuple[list[dict[str, Any]], str]:
-    """The same in tensors on a device, once; `select_on_device.on_device`."""
+    """The same in tensors on a device, once, on one thread as numpy's is where that is the CPU."""
     data = invented(load)
     observed, member = data.observed, np.ones(data.observed.shape, np.bool_)
     has = np.random.default_rng(load.seed).random((2, load.stays)) < 0.8
     eligible = negative_filter(observed, member, member, cooccurrence(observed, member), FilterConfig())
-    return on_device(observed, data.epochs(), load.warm_up, has, eligible, choose_device(device))
+    threads, place = torch.get_num_threads(), choose_device(device)
+    torch.set_num_threads(1 if place.type == "cpu" else threads)
+    try:
+        return on_device(observed, data.epochs(), load.warm_up, has, eligible, place)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def plain_module() -> Any:
