@@ -36,8 +36,9 @@ class CalibratedConfig:
     match
         W is changed in each observed class until its mean is that of the peer's W (``mean``), and its covariance with
         it too (``moments``).
-    doubt_shift, doubt_steepness
-        Deviations of the prior (0, 1) of shift and steepness by which W learns from decisions.
+    doubt_shift, doubt_reach
+        By how much decisions may well move the log-odds of W (deviation of the prior), and how far along them what was
+        decided at one place is carried.
     least_doubt
         q is held within [least_doubt, 1 - least_doubt]: nothing is ever certain.
     heads
@@ -58,7 +59,7 @@ class CalibratedConfig:
     ridges: tuple[float, ...] = sourced((1.0, 10.0, 100.0), "ours: by out-of-fold likelihood of observed labels")
     match: Literal["moments", "mean", "off"] = sourced("moments", "ours; ablation")
     doubt_shift: float = sourced(1.0, "ours: a shift of log-odds that would not surprise", 1e-3, 100)
-    doubt_steepness: float = sourced(0.3, "ours", 1e-3, 100)
+    doubt_reach: float = sourced(1.0, "ours", 0.01, 100)
     least_doubt: float = sourced(0.002, "methods.md G.2", 0, 0.5)
     heads: Literal["corrected", "given"] = sourced("corrected", "ours; ablation")
 

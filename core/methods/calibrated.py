@@ -95,7 +95,7 @@ class Calibrated(Method):
         pairs, options = self.setting.pairs, self.options
         return recalibrated(
             wrong, pairs.known, pairs.observed, pairs.locked & self.fitted_on, options.doubt_shift,
-            options.doubt_steepness,
+            options.doubt_reach,
         )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
