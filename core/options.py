@@ -69,6 +69,9 @@ def build_options(hint: Any, value: Any, path: str) -> Any:
                 raise ConfigError(f"{path} as a number", "one too large", "give a smaller one") from None
         if isinstance(alternative, type) and type(value) is alternative:
             return value
-    wanted = str(hint).replace("typing.", "") if not isinstance(hint, type) else hint.__name__
+    if typing.get_origin(hint) is Literal:
+        wanted = f"one of {', '.join(map(str, typing.get_args(hint)))}"
+    else:
+        wanted = str(hint).replace("typing.", "") if not isinstance(hint, type) else hint.__name__
     came = "a number of many digits" if isinstance(value, int) and abs(value) > _LONG else repr(value)[:60]
     raise ConfigError(f"{path} as {wanted}", came, "give a value of that type")

@@ -88,6 +88,11 @@ def test_bad_training_options_are_one_line(workspace_with_cohort: Path, options:
     assert list((workspace_with_cohort / "rounds").glob("*.duckdb")) == []
 
 
+def test_a_choice_that_is_none_is_told_with_those_there_are(workspace_with_cohort: Path) -> None:
+    done = call_miracl("train", "--workspace", workspace_with_cohort, "--precision", "half")
+    assert_one_line(done, "one of auto, single, bfloat16", "'half'")
+
+
 def test_training_without_a_cohort_names_the_command(tmp_path: Path) -> None:
     call_miracl("build-cohort", "synthetic", "--workspace", tmp_path / "ws", "--stays", "60")
     for path in (tmp_path / "ws" / "cohort").rglob("*.*"):
