@@ -4,7 +4,6 @@ Tables other than `labels` don't change, so that the new folder holds the same f
 the disk has no links. The fingerprint is new, and a round that was trained before names the old one.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -25,11 +24,10 @@ from core.cohort.store import (
     file_digest,
     fingerprint,
     in_order,
+    put_in_place,
     read_manifest,
-    swap,
 )
 from core.errors import ChangedError, CohortError, ConfigError
-from core.fileio import replacing, sync_directory
 
 NOTE_TERMS = "note_terms"
 """What the source made of the notes is called unless told otherwise."""
@@ -135,10 +133,7 @@ def replace_labels(folder: Path, labels: pa.Table, manifest: Mapping[str, Any]) 
             "tables": digests,
             "fingerprint": fingerprint(digests, list(manifest["labels"]), list(manifest["channels"])),
         }
-        with replacing(aside / "manifest.json") as path:
-            path.write_text(json.dumps(written, indent=1, ensure_ascii=False), encoding="utf-8")
-        sync_directory(aside)
-        swap(aside, folder)
+        put_in_place(aside, folder, written)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return written

@@ -230,13 +230,18 @@ def write_cohort(
             "tables": digests,
             "fingerprint": fingerprint(digests, labels, channels),
         }
-        with replacing(aside / "manifest.json") as path:
-            path.write_text(json.dumps(written, indent=1, ensure_ascii=False), encoding="utf-8")
-        sync_directory(aside)
-        swap(aside, folder)
+        put_in_place(aside, folder, written)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return written
+
+
+def put_in_place(aside: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest beside complete tables, sync, and take the folder's place with them."""
+    with replacing(aside / "manifest.json") as path:
+        path.write_text(json.dumps(dict(manifest), indent=1, ensure_ascii=False), encoding="utf-8")
+    sync_directory(aside)
+    swap(aside, folder)
 
 
 def clear_up(folder: Path) -> None:
