@@ -93,4 +93,6 @@ def test_work_that_takes_half_as_long_again_is_seen() -> None:
     with ExitStack() as stack:
         one, other = (stack.enter_context(side(ROOT, "select")) for _ in range(2))
         found = ratios(one, other, TURNS["select"], units=(3, 2))
+        if min(found.values()) <= MOST:  # a machine at other work: look longer before saying so
+            found = ratios(one, other, 4 * TURNS["select"], units=(3, 2))
     assert min(found.values()) > MOST, found
