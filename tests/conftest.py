@@ -27,6 +27,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.user_properties += [("needs", name) for name in NEEDS if item.get_closest_marker(name)]
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name bytes by how many: content may hold the hour, and then two workers disagree on the name."""
+    return f"{len(val)}-bytes" if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def the_same_main_module() -> Iterator[None]:
     """Put ``__main__`` back: Streamlit's test runner leaves its page there, and spawned processes would run it."""
