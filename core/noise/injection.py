@@ -11,6 +11,9 @@ from core.hints import Bool, Float, Int, UInt8
 Kind = Literal["none", "symmetric", "asymmetric", "balanced", "ccn"]
 KINDS: tuple[Kind, ...] = ("none", "symmetric", "asymmetric", "balanced", "ccn")
 
+_PART = 1 << 16
+"""Numbers drawn at once: half a megabyte."""
+
 
 @dataclass(frozen=True)
 class NoiseConfig:
@@ -122,13 +125,31 @@ def inject(
         The kind and rates, and the random stream (`NoiseConfig.generator`).
     """
     rho_plus, rho_minus = noise_rates(config, labels, member)
-    draw = generator.random(labels.shape)
     if config.kind == "ccn":
-        observed = _mislabel(labels, member, draw, rho_plus, generator)
-    else:
-        hit = member & (draw < np.where(labels != 0, rho_plus, rho_minus))
-        observed = labels ^ hit.view(np.uint8)
-    return InjectedNoise(observed, observed != labels, rho_plus, rho_minus)
+        observed = _mislabel(labels, member, generator.random(labels.shape), rho_plus, generator)
+        return InjectedNoise(observed, observed != labels, rho_plus, rho_minus)
+    flipped = _hits(labels, rho_plus, rho_minus, generator)
+    flipped &= member
+    return InjectedNoise(labels ^ flipped.view(np.uint8), flipped, rho_plus, rho_minus)
+
+
+def _hits(
+    labels: np.ndarray, rho_plus: float, rho_minus: float, generator: np.random.Generator
+) -> Bool[np.ndarray, "stays labels"]:
+    """Draw for every pair whether it flips, a part at a time: the numbers are read where the processor still has them.
+
+    A stream gives the same numbers in one call or in many, so parts change no flip.
+    """
+    hits = np.empty(labels.shape, np.bool_)
+    flat, said = labels.reshape(-1), hits.reshape(-1)
+    drawn = np.empty(min(_PART, flat.size))
+    for first in range(0, flat.size, _PART):
+        here = slice(first, min(first + _PART, flat.size))
+        draw = drawn[: here.stop - first]
+        generator.random(out=draw)
+        rate = rho_plus if rho_plus == rho_minus else np.where(flat[here] != 0, rho_plus, rho_minus)
+        np.less(draw, rate, out=said[here])
+    return hits
 
 
 def _mislabel(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import ConfigError
+from core.noise import injection
 from core.noise.injection import NoiseConfig, balanced_rate, inject, noise_rates, resolve_uncertain
 
 RNG = np.random.default_rng(0)
@@ -85,14 +86,20 @@ def test_leaving_one_stay_out_does_not_change_anothers_flips(seed, row):
     np.testing.assert_array_equal(np.delete(without, row, 0), np.delete(whole, row, 0))
 
 
-def test_a_draw_equals_the_plain_loop_on_the_same_stream():
+@pytest.mark.parametrize("part", [7, 750, 1 << 16])
+def test_a_draw_equals_the_plain_loop_on_the_same_stream(part, monkeypatch):
+    """In parts that end within a stay, at the last pair, or beyond it; and the stream goes on where the loop's does."""
+    monkeypatch.setattr(injection, "_PART", part)
     labels, member = LABELS[:30], MEMBER[:30]
-    got = inject(labels, member, NoiseConfig("asymmetric", rho_plus=0.3, rho_minus=0.1), np.random.default_rng(9))
+    generator = np.random.default_rng(9)
+    got = inject(labels, member, NoiseConfig("asymmetric", rho_plus=0.3, rho_minus=0.1), generator)
     stream = np.random.default_rng(9)
     for i in range(30):
         for label in range(25):
             flip = stream.random() < (0.3 if labels[i, label] else 0.1) and member[i, label]
             assert got.observed[i, label] == (1 - labels[i, label] if flip else labels[i, label])
+            assert got.flipped[i, label] == flip
+    assert generator.random() == stream.random()
 
 
 def test_the_mask_is_fixed_unless_tied_to_the_models_seed():
