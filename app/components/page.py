@@ -51,6 +51,20 @@ def empty(title: str, todo: str) -> None:
     st.html(f'<section class="empty-page"><h2>{escape(title)}</h2><p>{escape(todo)}</p></section>')
 
 
+def make_room(line: str, *, told: bool = False) -> None:
+    """Leave room at the foot of a pair's page for the line that stands there.
+
+    Parameters
+    ----------
+    line
+        HTML of the line above the answers.
+    told
+        Whether one more line stands under it.
+    """
+    room = "two" if "reveal-line two" in line else "told" if told else "one"
+    st.html(f"<i hidden></i><style>:root:root {{ --foot: var(--foot-{room}); }}</style>")
+
+
 def table(
     columns: Sequence[Column], rows: Sequence[Sequence[object]], caption: str, *, hide_caption: bool = True
 ) -> str:

@@ -1,7 +1,5 @@
 """What this label needs: the panel's items as lines that open, with their values, times and units."""
 
-import streamlit as st
-
 from app.plain import escape
 from audit_store.panel import PanelItem, PanelResult, PanelValue
 
@@ -17,7 +15,8 @@ def _when(hour: float | None) -> str:
 
 def _value_row(value: PanelValue, with_visit: bool) -> str:
     visit = f"<td>{escape(value.visit_title)}</td>" if with_visit else ""
-    late = '<span class="tag">after the cut-off</span>' if value.after_cutoff else ""
+    told = value.after_cutoff and "cut-off" not in value.text
+    late = '<span class="tag">after the cut-off</span>' if told else ""
     return f"<tr>{visit}<td>{_when(value.hour)}</td><td>{escape(value.text)} {late}</td></tr>"
 
 
@@ -30,8 +29,8 @@ def _values(title: str, values: tuple[PanelValue, ...], with_visit: bool) -> str
     return f"<h3>{title}</h3><table>{rows}</table>{rest}"
 
 
-def item_html(item: PanelItem) -> str:
-    """One line of the panel; opens to findings and values where it has any."""
+def item_html(item: PanelItem, *, folded: bool = False) -> str:
+    """One line of the panel; opens to findings and values where it has any, unless only what is `folded` is asked."""
     sign, word = DIRECTIONS[item.direction]
     missing = item.status in MISSING
     text = escape(item.text if item.text or not missing else item.status)
@@ -44,16 +43,18 @@ def item_html(item: PanelItem) -> str:
     inner += "".join(f'<p class="soft">{escape(detail)}</p>' for detail in item.details if detail not in told)
     inner += _values("This stay", item.values, False) + _values("Other visits", item.other_visits, True)
     state = " missing" if missing else ""
+    if inner and folded:
+        inner = " "
     if not inner:
         return f'<div class="item flat{state}">{line}</div>'
     return f'<details class="item{state}"><summary>{line}</summary><div class="inner">{inner}</div></details>'
 
 
-def panel_html(result: PanelResult) -> str:
+def panel_html(result: PanelResult, *, folded: bool = False) -> str:
     """The panel: what there is first, what is missing after, in its own words."""
     there = [item for item in result.items if item.status not in MISSING]
     absent = [item for item in result.items if item.status in MISSING]
-    body = "".join(item_html(item) for item in [*there, *absent])
+    body = "".join(item_html(item, folded=folded) for item in [*there, *absent])
     late = any(item.after_cutoff for item in there)
     legend = (
         '<p class="legend">◔ some of it after the model\'s cut-off; it counts for you all the same</p>' if late else ""
@@ -61,12 +62,20 @@ def panel_html(result: PanelResult) -> str:
     return f'<section class="panel"><h2 class="pane">What this question needs</h2>{body}{legend}</section>'
 
 
-def draw(*results: PanelResult) -> None:
-    """Draw the panel of one label, or of labels decided together (an item that both need is drawn once)."""
+def panels_html(*results: PanelResult, folded: bool = False) -> str:
+    """The panel of one label, or of labels decided together (an item that both need stands there once).
+
+    Parameters
+    ----------
+    results
+        One for each label.
+    folded
+        Only what is seen before a line is opened: a quarter of it, for a first drawing.
+    """
     first, *others = results
     seen = {item.title for item in first.items}
-    body = panel_html(first)
+    body = panel_html(first, folded=folded)
     for other in others:
         rest = tuple(item for item in other.items if item.title not in seen)
-        body += "".join(item_html(item) for item in rest)
-    st.html(body)
+        body += "".join(item_html(item, folded=folded) for item in rest)
+    return body

@@ -8,7 +8,7 @@ from app import bench as benches
 from app import session
 from app.bench import Bench, CaseSheet
 from app.components import keys, panel_view, panes, rationales, reveal, strip
-from app.components.page import Column, empty, heading, section, table
+from app.components.page import Column, empty, heading, make_room, section, table
 from app.plain import escape, literal
 from app.prepare import Prepared, Shelf
 from audit_store.cases import settled
@@ -202,6 +202,8 @@ def _case(context: session.Context, bench: Bench, item: Item) -> None:
     evidence = {pair.label_key: context.round_file.evidence(item.stay_id, pair.label_key) for pair in pairs}
     marks = tuple(mark for rows in evidence.values() for mark in marks_from(rows))
     withheld = {key: _withheld(bench, item, key) for key in item.label_keys}
+    line = _line(item, sheet, pairs)
+    make_room(line, told=bool(sheet.overtook))
     _head(bench, item, made)
     left, right = st.columns([5, 8], gap="small")
     with left, st.container(key="left_pane"):
@@ -213,13 +215,13 @@ def _case(context: session.Context, bench: Bench, item: Item) -> None:
             for key, g in zip(item.label_keys, made.guidelines, strict=True)
         ]
         strip.draw(strips, made.visits, made.others, made.header.coded)
-        panel_view.draw(*made.panels)
+        st.html(panel_view.panels_html(*made.panels))
     with right:
         with st.container(key="series_pane"):
             panes.series_pane(context.chart, item.stay_id, made.visits, made.guidelines, item.token, made=made)
         with st.container(key="notes_pane"):
             panes.notes_pane(context, item, made.visits, marks, bench.whole_notes, bool(pairs), made=made)
-    _foot(bench, item, sheet, made, pairs)
+    _foot(bench, item, sheet, made, line)
     bench.shown(sheet.token, time.monotonic())
 
 
@@ -233,11 +235,11 @@ def _line(item: Item, sheet: CaseSheet, pairs: list[Pair]) -> str:
     return reveal.waiting_html(len(item.label_keys))
 
 
-def _foot(bench: Bench, item: Item, sheet: CaseSheet, made: Prepared, pairs: list[Pair]) -> None:
+def _foot(bench: Bench, item: Item, sheet: CaseSheet, made: Prepared, line: str) -> None:
     token = sheet.token
     standing = {key: row.answer for key, row in sheet.mine.items()}
     with st.bottom:
-        st.html(_line(item, sheet, pairs))
+        st.html(line)
         if sheet.overtook:
             words = ", ".join(dict.fromkeys(reveal.ANSWER_WORDS[row.answer] for row in sheet.overtook.values()))
             st.html(

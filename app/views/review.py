@@ -8,7 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app import acts, session
 from app import desk as desks
-from app.components import keys, panel_view, panes, patient_list, reveal, strip
+from app.components import keys, page, panel_view, panes, patient_list, reveal, strip
 from app.desk import Desk, Sheet
 from app.frame import guarded
 from app.plain import escape, literal
@@ -22,7 +22,7 @@ from audit_store.queue import Item, find_item
 from audit_store.rounds import Pair
 from audit_store.terms import marks_from
 
-WORDS_FIRST = 0.045
+WORDS_FIRST = 0.08
 """Seconds from the words to the charts: a browser draws at once what comes at once, and two charts take it longer than
 all the words. The access is noted meanwhile."""
 
@@ -156,7 +156,6 @@ def _draw() -> None:
         st.query_params.clear()
         _closing(desk)
         return
-    st.query_params["pair"] = item.token
     try:
         _pair(context, desk, item)
     finally:
@@ -176,20 +175,28 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
     pairs = [context.round_file.pair(item.stay_id, key) for key in item.label_keys] if told else []
     evidence = {pair.label_key: context.round_file.evidence(item.stay_id, pair.label_key) for pair in pairs}
     marks = tuple(mark for rows in evidence.values() for mark in marks_from(rows))
+    line = _line(desk, sheet, item, pairs)
+    page.make_room(line)
     head = _head(desk, made.header, made.group, made.guidelines)
-    # The frames first, then the words, and the charts at last: the text is there while they are drawn.
+    # The frames first, then the words; at last the charts and what looks the same for every pair or is folded away: the
+    # answers, the address, what a line of the panel opens to. Till then the answers of the pair before stand there.
     left, right = st.columns([5, 8], gap="small")
     anchor = desk.anchor()
     left_pane = _scrolling(left.container(key="left_pane"), "left", item.token)
     series_pane = right.container(key="series_pane")
     notes_pane = _scrolling(right.container(key="notes_pane"), "notes", anchor)
     with left_pane:
-        _left(context, desk, item, made, pairs, evidence)
+        panel = _left(context, desk, item, made, pairs, evidence)
     with notes_pane:
         panes.notes_pane(context, item, made.visits, marks, desk.whole_notes, bool(pairs), anchor=anchor, made=made)
-    _foot(desk, sheet, item, made, pairs)
+    foot = st.container(key="foot")
+    foot.html(line)
+    out: list[bool] = []
 
     def words_are_out() -> None:
+        if out:
+            return  # charts alone are drawn anew
+        out.append(True)
         since = time.monotonic()
         _note(context, desk, item)
         time.sleep(max(0.0, since + WORDS_FIRST - time.monotonic()))
@@ -206,6 +213,10 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
             made=made,
             before_charts=words_are_out,
         )
+    panel.html(panel_view.panels_html(*made.panels))
+    with foot:
+        _answer_bar(desk, sheet, item, made, pairs)
+    st.query_params["pair"] = item.token
     _tools(head, desk, made.guidelines)
 
 
@@ -221,7 +232,8 @@ def _left(
     made: Prepared,
     pairs: list[Pair],
     evidence: dict[str, pd.DataFrame],
-) -> None:
+) -> DeltaGenerator:
+    """Draw the left pane, its panel folded; give the panel's place."""
     chart, withheld = context.chart, desk.withheld(item) if desk.blind else {}
     if desk.patient_mode:
         names = {key: context.guidelines[key].name for other in desk.of_patient() for key in other.label_keys}
@@ -234,7 +246,9 @@ def _left(
     ]
     asked = frozenset(key for key, stays in withheld.items() if item.stay_id in stays)
     strip.draw(shown, made.visits, panes.others_of(made.others, asked), made.header.coded)
-    panel_view.draw(*made.panels)
+    panel = st.empty()
+    panel.html(panel_view.panels_html(*made.panels, folded=True))
+    return panel
 
 
 def _together(desk: Desk) -> bool:
@@ -250,30 +264,32 @@ def _read_ahead(context: session.Context, desk: Desk) -> None:
         shelf.ahead(context, item, lambda made: panes.lay_out_ahead(context.chart, item, made, together))
 
 
-def _foot(desk: Desk, sheet: Sheet, item: Item, made: Prepared, pairs: list[Pair]) -> None:
-    with st.container(key="foot"):
-        if sheet.answered:
-            st.html(reveal.line_html(pairs, sheet.answers, others=sheet.others))
-        elif pairs:
-            st.html(reveal.open_line_html(pairs))
-        elif desk.last_line:
-            st.html(f'<div class="last"><span class="soft">last pair</span> {desk.last_line}</div>')
-        else:
-            st.html(reveal.waiting_html(len(item.label_keys)))
-        recorded = None if desk.blind else {pair.label_key: int(pair.observed) for pair in pairs}
-        keys.answer_bar(
-            desk,
-            item,
-            sheet,
-            keys.choices(item.label_keys, made.group, recorded),
-            made.guidelines[0].reason_codes,
-            on_answer=acts.answer,
-            on_undo=acts.take_back,
-            on_move=acts.move,
-            on_notes=acts.turn_notes,
-            on_certainty=acts.certainty,
-            on_details=acts.details,
-        )
+def _line(desk: Desk, sheet: Sheet, item: Item, pairs: list[Pair]) -> str:
+    """HTML of what stands above the answers."""
+    if sheet.answered:
+        return reveal.line_html(pairs, sheet.answers, others=sheet.others)
+    if pairs:
+        return reveal.open_line_html(pairs)
+    if desk.last_line:
+        return f'<div class="last"><span class="soft">last pair</span> {desk.last_line}</div>'
+    return reveal.waiting_html(len(item.label_keys))
+
+
+def _answer_bar(desk: Desk, sheet: Sheet, item: Item, made: Prepared, pairs: list[Pair]) -> None:
+    recorded = None if desk.blind else {pair.label_key: int(pair.observed) for pair in pairs}
+    keys.answer_bar(
+        desk,
+        item,
+        sheet,
+        keys.choices(item.label_keys, made.group, recorded),
+        made.guidelines[0].reason_codes,
+        on_answer=acts.answer,
+        on_undo=acts.take_back,
+        on_move=acts.move,
+        on_notes=acts.turn_notes,
+        on_certainty=acts.certainty,
+        on_details=acts.details,
+    )
 
 
 def _note(context: session.Context, desk: Desk, item: Item) -> None:

@@ -140,9 +140,10 @@ def _item(view: View, key: str, item: Item, findings: tuple[Finding, ...]) -> Pa
     for name in item.channels:
         channel = view.chart.channel(name)
         own = view.readings(name)
+        prefix = f"{channel.title} " if len(item.channels) > 1 else ""
         if own:
-            lines.append((f"{channel.title} " if len(item.channels) > 1 else "") + trend(own))
-            values += [_value(r) for r in _chosen(own)]
+            lines.append(prefix + trend(own))
+            values += [_value(r, prefix + r.words) for r in _chosen(own)]
         elif view.chart.has_channel(name):
             unmeasured.append(f"{channel.title}: not measured in this stay")
         else:
@@ -150,7 +151,6 @@ def _item(view: View, key: str, item: Item, findings: tuple[Finding, ...]) -> Pa
         for stay in view.others:
             elsewhere = view.readings(name, stay)
             if elsewhere:
-                prefix = f"{channel.title} " if len(item.channels) > 1 else ""
                 others.append(dataclasses.replace(_value(elsewhere[-1]), text=prefix + trend(elsewhere)))
     rows = _rows(view, item, elsewhere=False)
     if item.charted and not lines:

@@ -43,7 +43,10 @@ window.probe = (() => {
   const TEXT = '[data-testid="stMain"] .stHtml, [data-testid="stBottom"] .stHtml';
   const ELEMENT = '[data-testid="stMain"] [data-testid="stElementContainer"]';
   const count = what => document.querySelectorAll(what).length;
-  const texts = () => Array.from(document.querySelectorAll(TEXT), e => e.textContent).join('\\n');
+  const FOLDED = 'details:not([open]) > :not(summary)';
+  const shown = e => { const c = e.cloneNode(true); c.querySelectorAll(FOLDED).forEach(f => f.remove());
+                       return c.textContent; };
+  const texts = () => Array.from(document.querySelectorAll(TEXT), shown).join('\\n');
   const place = () => document.querySelector('.place')?.textContent || '';
   let state = null;
   const finish = (s) => {
