@@ -20,7 +20,7 @@ from audit_store.rounds import RoundFile
 from audit_store.terms import Passage, passages
 
 PASSAGES = 8
-KEPT = 6  # items kept prepared for one session
+KEPT = 3  # items kept prepared for one session: the one before, this one, the next
 _POOL = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare")
 
 

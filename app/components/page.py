@@ -57,11 +57,12 @@ def make_room(line: str, *, told: bool = False) -> None:
     Parameters
     ----------
     line
-        HTML of the line above the answers.
+        HTML of the line above the answers; of labels decided together its class says `two`.
     told
         Whether one more line stands under it.
     """
-    room = "two" if "reveal-line two" in line else "told" if told else "one"
+    opening = line[: line.find(">")]
+    room = "two" if " two" in opening else "told" if told else "one"
     st.html(f"<i hidden></i><style>:root:root {{ --foot: var(--foot-{room}); }}</style>")
 
 

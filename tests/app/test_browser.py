@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from audit_store.decisions import of_pair
 from audit_store.ledger import trail
 from audit_store.people import add_person, operator
+from audit_store.queue import item_token
 from audit_store.rounds import open_round
 from audit_store.verify import verify
 from tests.app.browser import browsing, chromium, serving, settled
@@ -170,11 +171,32 @@ def test_the_answer_bar_and_all_panes_are_in_sight_without_scrolling(
             assert box["y"] >= 0
             assert box["y"] + box["height"] <= height, name
             assert box["x"] + box["width"] <= width, name
-        bar = page.locator(".st-key-answers").bounding_box()
-        pane = page.locator(".st-key-notes_pane").bounding_box()
-        assert bar is not None
+        panes_end_above_the_foot(page)
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
+def test_labels_decided_together_have_a_taller_foot_and_the_panes_make_room(
+    place: tuple[Invented, str], width: int, height: int
+) -> None:
+    made, address = place
+    keys = ("diabetes_with_complications", "diabetes_without_complication")
+    token = item_token(made.store.workspace, made.stays["p-sugar", 0], keys)
+    with browsing(width, height) as page:
+        sign_in(page, address, NAME, PASSWORD)
+        page.goto(f"{address}/review?pair={token}")
+        expect(page.locator(".question")).to_contain_text("Diabetes", timeout=30_000)
+        expect(page.locator(".reveal-line.two")).to_be_visible()
+        settled(page)
+        panes_end_above_the_foot(page)
+
+
+def panes_end_above_the_foot(page: Page) -> None:
+    foot = page.locator(".st-key-foot").bounding_box()
+    assert foot is not None
+    for name in ("left_pane", "notes_pane"):
+        pane = page.locator(f".st-key-{name}").bounding_box()
         assert pane is not None
-        assert pane["y"] + pane["height"] <= bar["y"]
+        assert 0 <= foot["y"] - pane["y"] - pane["height"] <= 60, name
 
 
 def test_another_reader_sits_down_to_the_same_round_blind(place: tuple[Invented, str]) -> None:
