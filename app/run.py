@@ -51,6 +51,7 @@ def environment(
     """
     environ = dict(os.environ if base is None else base)
     environ.setdefault("MALLOC_ARENA_MAX", "2")
+    environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     environ[WORKSPACE_VARIABLE] = str(workspace.resolve())
     if listening is not None:
         environ |= listening.environment()
