@@ -1,11 +1,11 @@
 """Reading a round: one DuckDB file, opened read-only, by any number of threads and processes at once."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import numpy as np
@@ -19,7 +19,13 @@ from audit_store.round_types import Pair, RoundInfo
 from audit_store.round_writer import DUCKDB_SETTINGS
 from audit_store.schema import COMPARISON, HARM, PAIR, ROUND, ROUND_SCHEMA_VERSION
 
+T = TypeVar("T")
 HISTORY_SCALE = 255.0
+_READING: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "memory_limit": "48MB",  # DuckDB keeps what it has read until then: many readers touch much of a round
+    "temp_directory": "",
+}
 _DAMAGE = (
     duckdb.IOException,
     duckdb.SerializationException,
@@ -62,9 +68,7 @@ class RoundFile:
         self.closed = False
         self._local = threading.local()
         try:
-            self._connection = duckdb.connect(
-                str(path), read_only=True, config={**DUCKDB_SETTINGS, "enable_external_access": "false"}
-            )
+            self._connection = duckdb.connect(str(path), read_only=True, config={**DUCKDB_SETTINGS, **_READING})
         except duckdb.Error:
             raise self._unreadable() from None
         row = self.rows(f"SELECT {self._some(ROUND, 'round')} FROM round")
@@ -104,19 +108,27 @@ class RoundFile:
                 raise self._unreadable() from None
             raise
 
+    def _ask(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Ask the file; what needs more memory than a page does gets all that DuckDB takes by itself, from then on."""
+        with self._reading() as cursor:
+            try:
+                return ask(cursor)
+            except duckdb.OutOfMemoryException:
+                cursor.execute("RESET memory_limit")
+                return ask(cursor)
+
     def rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """Rows that a query gives."""
-        with self._reading() as cursor:
-            return cursor.execute(query, values).fetchall()
+        return self._ask(lambda cursor: cursor.execute(query, values).fetchall())
 
     def frame(self, query: str, values: Any = ()) -> pd.DataFrame:
         """Return what a query gives, as a frame."""
-        with self._reading() as cursor:
-            return cursor.execute(query, values).df()
+        return self._ask(lambda cursor: cursor.execute(query, values).df())
 
     def arrow(self, query: str, tables: dict[str, pa.Table] | None = None, values: Any = ()) -> pa.Table:
         """Return what a query gives, as an Arrow table; `tables` are registered in memory for its time."""
-        with self._reading() as cursor:
+
+        def ask(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
             try:
                 for name, table in (tables or {}).items():
                     cursor.register(name, table)
@@ -124,6 +136,8 @@ class RoundFile:
             finally:
                 for name in tables or {}:
                     cursor.unregister(name)
+
+        return self._ask(ask)
 
     @cached_property
     def _columns(self) -> dict[str, tuple[str, ...]]:

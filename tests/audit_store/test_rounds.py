@@ -1,6 +1,7 @@
 """What a round file promises."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,24 @@ def test_a_round_reads_back_as_it_was_written(site: Site) -> None:
 def test_pairs_are_sorted_by_label_partition_and_probability_of_error(site: Site) -> None:
     rows = site.round.rows("SELECT label_id, partition, -error_probability FROM pair")
     assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize("way", ["rows", "frame", "arrow"])
+def test_a_query_that_needs_more_memory_than_a_page_gets_it(site: Site, way: str, tmp_path: Path) -> None:
+    path, digest = (tmp_path / site.round.path.with_suffix(end).name for end in (".duckdb", ".json"))
+    for own in (path, digest):  # a file of its own: what one reader lifts holds for all of the same file
+        shutil.copy(site.round.path.with_name(own.name), own)
+    opened = RoundFile(path, digest)
+    limit = "SELECT current_setting('memory_limit')"
+    small = opened.rows(limit)
+    assert opened.rows("SELECT count(*) FROM pair") == [(opened.n_pairs,)]
+    assert opened.rows(limit) == small
+    found = getattr(opened, way)("SELECT count(*) AS n FROM (SELECT DISTINCT range FROM range(3000000))")
+    said = {"rows": lambda: found[0][0], "frame": lambda: found["n"][0], "arrow": lambda: found["n"][0].as_py()}
+    assert said[way]() == 3_000_000
+    assert opened.rows(limit) != small
+    opened.close()
+    assert {one.name for one in tmp_path.iterdir() if one.is_file()} == {path.name, digest.name}
 
 
 def test_parquet_files_and_tables_give_the_same_round(site: Site, tmp_path: Path) -> None:
