@@ -15,8 +15,7 @@ def _when(hour: float | None) -> str:
 
 def _value_row(value: PanelValue, with_visit: bool) -> str:
     visit = f"<td>{escape(value.visit_title)}</td>" if with_visit else ""
-    told = value.after_cutoff and "cut-off" not in value.text
-    late = '<span class="tag">after the cut-off</span>' if told else ""
+    late = '<span class="tag">after the cut-off</span>' if value.after_cutoff else ""
     return f"<tr>{visit}<td>{_when(value.hour)}</td><td>{escape(value.text)} {late}</td></tr>"
 
 

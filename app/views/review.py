@@ -213,7 +213,9 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
             made=made,
             before_charts=words_are_out,
         )
-    panel.html(panel_view.panels_html(*made.panels))
+    if panel is not None:
+        panel.html(panel_view.panels_html(*made.panels))
+        st.session_state["unfolded"] = item.token
     with foot:
         _answer_bar(desk, sheet, item, made, pairs)
     st.query_params["pair"] = item.token
@@ -232,8 +234,8 @@ def _left(
     made: Prepared,
     pairs: list[Pair],
     evidence: dict[str, pd.DataFrame],
-) -> DeltaGenerator:
-    """Draw the left pane, its panel folded; give the panel's place."""
+) -> DeltaGenerator | None:
+    """Draw the left pane, a new pair's panel folded; give the panel's place where what it opens to is still to come."""
     chart, withheld = context.chart, desk.withheld(item) if desk.blind else {}
     if desk.patient_mode:
         names = {key: context.guidelines[key].name for other in desk.of_patient() for key in other.label_keys}
@@ -246,6 +248,9 @@ def _left(
     ]
     asked = frozenset(key for key, stays in withheld.items() if item.stay_id in stays)
     strip.draw(shown, made.visits, panes.others_of(made.others, asked), made.header.coded)
+    if st.session_state.get("unfolded") == item.token:
+        st.html(panel_view.panels_html(*made.panels))  # as it stands: a line that was opened stays open
+        return None
     panel = st.empty()
     panel.html(panel_view.panels_html(*made.panels, folded=True))
     return panel

@@ -190,6 +190,21 @@ def test_labels_decided_together_have_a_taller_foot_and_the_panes_make_room(
         panes_end_above_the_foot(page)
 
 
+def test_an_opened_line_of_the_panel_stays_open_while_its_pair_stands_there(place: tuple[Invented, str]) -> None:
+    _, address = place
+    with browsing() as page:
+        sign_in(page, address, NAME, PASSWORD)
+        start(page)
+        line = page.locator(".panel details.item").first
+        line.locator("summary").click()
+        expect(line.locator(".inner tr, .inner li, .inner p").first).to_be_visible()
+        for key, there in (("l", "Not sure"), ("n", "Passages"), ("l", "Sure")):
+            press(page, key)
+            expect(page.get_by_role("button", name=there, exact=False).first).to_be_visible()
+            settled(page)
+            assert page.locator(".panel details.item[open]").count() == 1, key
+
+
 def panes_end_above_the_foot(page: Page) -> None:
     foot = page.locator(".st-key-foot").bounding_box()
     assert foot is not None
