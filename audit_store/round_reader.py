@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +21,11 @@ from audit_store.schema import COMPARISON, HARM, PAIR, ROUND, ROUND_SCHEMA_VERSI
 
 T = TypeVar("T")
 HISTORY_SCALE = 255.0
+_LIMIT = "32MB"
+"""DuckDB keeps what it has read until then: many readers touch much of a round."""
 _READING: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
-    "memory_limit": "48MB",  # DuckDB keeps what it has read until then: many readers touch much of a round
+    "memory_limit": _LIMIT,
     "temp_directory": "",
 }
 _DAMAGE = (
@@ -67,6 +69,7 @@ class RoundFile:
             )
         self.closed = False
         self._local = threading.local()
+        self._turn, self._lifted = threading.Lock(), False
         try:
             self._connection = duckdb.connect(str(path), read_only=True, config={**DUCKDB_SETTINGS, **_READING})
         except duckdb.Error:
@@ -109,13 +112,27 @@ class RoundFile:
             raise
 
     def _ask(self, ask: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Ask the file; what needs more memory than a page does gets all that DuckDB takes by itself, from then on."""
+        """Ask the file; what needs more memory than a page does gets it while it runs, in turn."""
         with self._reading() as cursor:
             try:
-                return ask(cursor)
+                found = ask(cursor)
             except duckdb.OutOfMemoryException:
-                cursor.execute("RESET memory_limit")
-                return ask(cursor)
+                with self._turn:
+                    cursor.execute("RESET memory_limit")
+                    self._lifted = True
+                    found = ask(cursor)
+            if self._lifted and self._turn.acquire(blocking=False):
+                try:
+                    self._limit(cursor)
+                finally:
+                    self._turn.release()
+            return found
+
+    def _limit(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Set the limit again; while others hold more than it, DuckDB can't, and whoever asks next tries."""
+        with suppress(duckdb.OutOfMemoryException):
+            cursor.execute(f"SET memory_limit = '{_LIMIT}'")
+            self._lifted = False
 
     def rows(self, query: str, values: Any = ()) -> list[tuple[Any, ...]]:
         """Rows that a query gives."""

@@ -3,7 +3,7 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,22 +57,40 @@ def test_pairs_are_sorted_by_label_partition_and_probability_of_error(site: Site
     assert rows == sorted(rows)
 
 
-@pytest.mark.parametrize("way", ["rows", "frame", "arrow"])
-def test_a_query_that_needs_more_memory_than_a_page_gets_it(site: Site, way: str, tmp_path: Path) -> None:
+LIMIT = "SELECT current_setting('memory_limit')"
+HELD = "SELECT sum(memory_usage_bytes) FROM duckdb_memory()"
+
+
+@pytest.fixture
+def opened(site: Site, tmp_path: Path) -> Iterator[RoundFile]:
+    """A round in a file of its own: what one reader lifts holds for all of the same file."""
     path, digest = (tmp_path / site.round.path.with_suffix(end).name for end in (".duckdb", ".json"))
-    for own in (path, digest):  # a file of its own: what one reader lifts holds for all of the same file
+    for own in (path, digest):
         shutil.copy(site.round.path.with_name(own.name), own)
-    opened = RoundFile(path, digest)
-    limit = "SELECT current_setting('memory_limit')"
-    small = opened.rows(limit)
+    round_file = RoundFile(path, digest)
+    yield round_file
+    round_file.close()
+    assert {one.name for one in tmp_path.iterdir() if one.is_file()} == {path.name, digest.name}
+
+
+@pytest.mark.parametrize("way", ["rows", "frame", "arrow"])
+def test_a_query_that_needs_more_memory_than_a_page_gets_it_while_it_runs(opened: RoundFile, way: str) -> None:
+    small = opened.rows(LIMIT)
     assert opened.rows("SELECT count(*) FROM pair") == [(opened.n_pairs,)]
-    assert opened.rows(limit) == small
     found = getattr(opened, way)("SELECT count(*) AS n FROM (SELECT DISTINCT range FROM range(3000000))")
     said = {"rows": lambda: found[0][0], "frame": lambda: found["n"][0], "arrow": lambda: found["n"][0].as_py()}
     assert said[way]() == 3_000_000
-    assert opened.rows(limit) != small
-    opened.close()
-    assert {one.name for one in tmp_path.iterdir() if one.is_file()} == {path.name, digest.name}
+    assert opened.rows(LIMIT) == small
+    assert opened.rows(HELD)[0][0] < 32_000_000
+
+
+def test_the_limit_comes_back_once_nobody_holds_more_than_it(opened: RoundFile) -> None:
+    small = opened.rows(LIMIT)
+    opened.rows("CREATE TEMP TABLE held AS SELECT range * 7919 % 1000003 AS some FROM range(20000000)")
+    assert opened.rows(HELD)[0][0] > 32_000_000
+    assert opened.rows(LIMIT) != small
+    opened.rows("DROP TABLE held")
+    assert opened.rows(LIMIT) == small
 
 
 def test_parquet_files_and_tables_give_the_same_round(site: Site, tmp_path: Path) -> None:
