@@ -94,15 +94,18 @@ def draw_passages(
     marked: bool,
     this_stay: int | None = None,
 ) -> None:
-    """The passages found, best first; without any, the notes themselves, those of `this_stay` opened first."""
+    """The passages found, best first; without any, the notes themselves, those of `this_stay` opened first.
+
+    One element in every case: a second one would stand below the next patient's passages until the page is through.
+    """
     titles = {visit.stay_id: visit.title for visit in visits}
     late = {note.note_id for note in notes if note.after_cutoff}
     if not notes:
         st.html('<p class="empty">No notes were written, or none are in this data. Decide from the rest.</p>')
         return
     if not passages:
-        st.html('<p class="empty">No words for this condition were found in the notes. Here they are.</p>')
-        draw_whole(sorted(notes, key=lambda note: note.stay_id != this_stay), titles, (), ())
+        words = '<p class="empty">No words for this condition were found in the notes. Here they are.</p>'
+        st.html(words + _whole_html(sorted(notes, key=lambda note: note.stay_id != this_stay), titles, (), ()))
         return
     kinds = sorted({piece.kind for passage in passages for piece in passage.segments})
     body = "".join(
@@ -115,12 +118,18 @@ def draw_whole(
     notes: Sequence[Note], titles: Mapping[int, str], label_keys: Sequence[str], marks: Sequence[Mark]
 ) -> None:
     """Notes in full, open as far as they are short."""
-    if not notes:
+    if notes:
+        st.html(_whole_html(notes, titles, label_keys, marks))
+    else:
         st.html('<p class="empty">This visit has no notes in this data.</p>')
-        return
+
+
+def _whole_html(
+    notes: Sequence[Note], titles: Mapping[int, str], label_keys: Sequence[str], marks: Sequence[Mark]
+) -> str:
     body, shown = "", 0
     for note in notes:
         opened = shown == 0 or shown + len(note.text) <= OPEN_CHARACTERS
         shown += len(note.text) if opened else 0
         body += note_html(note, titles.get(note.stay_id, f"v{note.visit}"), label_keys, marks, opened=opened)
-    st.html(f'<section class="notes">{body}</section>')
+    return f'<section class="notes">{body}</section>'

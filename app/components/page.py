@@ -51,8 +51,8 @@ def empty(title: str, todo: str) -> None:
     st.html(f'<section class="empty-page"><h2>{escape(title)}</h2><p>{escape(todo)}</p></section>')
 
 
-def make_room(line: str, *, told: bool = False) -> None:
-    """Leave room at the foot of a pair's page for the line that stands there.
+def make_room(line: str, *, told: bool = False, notes: bool = True) -> None:
+    """Leave room on a pair's page for the line at its foot, and for notes where the data have any.
 
     Parameters
     ----------
@@ -60,10 +60,13 @@ def make_room(line: str, *, told: bool = False) -> None:
         HTML of the line above the answers; of labels decided together its class says `two`.
     told
         Whether one more line stands under it.
+    notes
+        Whether any stay of the cohort has a note; without, the series get their room.
     """
     opening = line[: line.find(">")]
     room = "two" if " two" in opening else "told" if told else "one"
-    st.html(f"<i hidden></i><style>:root:root {{ --foot: var(--foot-{room}); }}</style>")
+    share = "" if notes else " --notes: 0.2;"
+    st.html(f"<i hidden></i><style>:root:root {{ --foot: var(--foot-{room});{share} }}</style>")
 
 
 def table(

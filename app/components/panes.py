@@ -214,13 +214,12 @@ def notes_pane(
     known = chart.order_known(item.stay_id)
     every = chart.notes([visit.stay_id for visit in visits])
     with st.container(horizontal=True, key="notes_head", vertical_alignment="center", gap="small"):
-        st.html(f'<h2 class="pane">{"Whole notes" if whole else "Notes: what matters first"}</h2>')
+        order = "" if known or len(visits) < 2 else ' <span class="tag">order unknown</span>'
+        st.html(f'<h2 class="pane">{"Whole notes" if whole else "Notes: what matters first"}{order}</h2>')
         options: list[int | str] = [*([] if whole else ["all"]), *(visit.stay_id for visit in visits)]
         place: int | str = item.stay_id if whole else "all"
         if len(visits) > 1:
             place = _visit_choice(options, place, titles, f"note_visit_{anchor}_{whole}")
-        if not known and len(visits) > 1:
-            st.html('<span class="tag">order unknown</span>')
     notes = every if place == "all" else tuple(note for note in every if note.stay_id == place)
     if whole:
         notes_view.draw_whole(notes, titles, item.label_keys, marks)

@@ -203,7 +203,7 @@ def _case(context: session.Context, bench: Bench, item: Item) -> None:
     marks = tuple(mark for rows in evidence.values() for mark in marks_from(rows))
     withheld = {key: _withheld(bench, item, key) for key in item.label_keys}
     line = _line(item, sheet, pairs)
-    make_room(line, told=bool(sheet.overtook))
+    make_room(line, told=bool(sheet.overtook), notes=context.chart.has_notes)
     _head(bench, item, made)
     left, right = st.columns([5, 8], gap="small")
     with left, st.container(key="left_pane"):

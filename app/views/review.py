@@ -176,7 +176,7 @@ def _pair(context: session.Context, desk: Desk, item: Item) -> None:
     evidence = {pair.label_key: context.round_file.evidence(item.stay_id, pair.label_key) for pair in pairs}
     marks = tuple(mark for rows in evidence.values() for mark in marks_from(rows))
     line = _line(desk, sheet, item, pairs)
-    page.make_room(line)
+    page.make_room(line, notes=context.chart.has_notes)
     head = _head(desk, made.header, made.group, made.guidelines)
     # The frames first, then the words; at last the charts and what looks the same for every pair or is folded away: the
     # answers, the address, what a line of the panel opens to. Till then the answers of the pair before stand there.

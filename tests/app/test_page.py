@@ -48,3 +48,36 @@ chart({"mark": "point", "data": {"values": [{"x": 1}]}, "encoding": {"x": {"fiel
     ).run()
     assert not app.exception
     assert [element.proto.alt for element in app.get("vega_lite_chart")] == ["Two points", "One point"]
+
+
+def test_notes_are_one_element_whatever_was_found_so_that_none_outlives_its_patient() -> None:
+    app = AppTest.from_string(
+        """
+import streamlit as st
+from app.components.notes_view import draw_passages
+from audit_store.chart.records import Note
+note = Note(1, 7, 0, 2.0, "Nursing", "Resting, no complaints.", False, None, None, False)
+for notes in ([], [note], [note, note]):
+    with st.container(key=f"notes_{len(notes)}"):
+        draw_passages([], [], notes, False)
+"""
+    ).run()
+    assert not app.exception
+    bodies = [str(element.proto.body) for element in app.get("html")]
+    assert len(bodies) == 3
+    assert [body.count("Resting") for body in bodies] == [0, 1, 2]
+
+
+def test_the_series_have_the_room_of_notes_that_a_cohort_does_not_have() -> None:
+    app = AppTest.from_string(
+        """
+from app.components.page import make_room
+make_room("<p class='line two'>")
+make_room("<p class='line'>", told=True, notes=False)
+"""
+    ).run()
+    with_notes, without = (str(element.proto.body) for element in app.get("html"))
+    assert "--foot-two" in with_notes
+    assert "--notes" not in with_notes
+    assert "--foot-told" in without
+    assert "--notes: 0.2" in without
