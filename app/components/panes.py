@@ -71,6 +71,7 @@ def lay_out_series(
         chart.cutoff_hours,
         chart.order_known(stay_id),
         window,
+        roomy=not chart.has_notes,
     )
 
 

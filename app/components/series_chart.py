@@ -31,6 +31,8 @@ from audit_store.chart import ChannelInfo, Visit
 Spec = dict[str, Any]
 
 HEIGHT, TALL, FEW = 50, 66, 2  # pixels: a channel's, where more than a few stand in a column and where not
+ROOMY = TALL / HEIGHT
+"""How much higher all are where no notes stand below them."""
 PAD_SHARE = 0.08
 PADDING = {"left": 2, "right": 4, "top": 2, "bottom": 2}
 EDGE_SHARE = 0.01
@@ -202,6 +204,8 @@ def series_spec(
     channels: Sequence[str],
     cutoff_hours: float | None,
     window: str = WHOLE,
+    *,
+    roomy: bool = False,
 ) -> Spec | None:
     """The chosen channels one above the other on the same hours, or None where nothing was measured.
 
@@ -213,7 +217,7 @@ def series_spec(
     if not present or not places:
         return None
     hours = window_of(places, window)
-    height = TALL if len(channels) <= FEW else HEIGHT
+    height = round((TALL if len(channels) <= FEW else HEIGHT) * (ROOMY if roomy else 1))
     charts = [
         channel_spec(
             rows_of[name], places, cutoff_hours, hours, last=i == len(present) - 1, first=i == 0, height=height
@@ -256,8 +260,10 @@ def lay_out_charts(
     cutoff_hours: float | None,
     order_known: bool,
     window: str = WHOLE,
+    *,
+    roomy: bool = False,
 ) -> Drawing | None:
-    """Lay out the chosen channels in two columns on one time axis; None where none of them was measured."""
+    """Lay out the chosen channels in two columns on one time axis, higher if `roomy`; None where none was measured."""
     measured = set(frame["channel"].unique()) if len(frame) else set()
     names = [channel.name for channel in channels if channel.name in measured]
     missing = [channel.title for channel in channels if channel.name not in measured]
@@ -269,7 +275,7 @@ def lay_out_charts(
     titles = {channel.name: channel.title for channel in channels}
     parts = []
     for part in (names[:half], names[half:]):
-        chart = series_spec(drawn, places, part, cutoff_hours, window)
+        chart = series_spec(drawn, places, part, cutoff_hours, window, roomy=roomy)
         if chart is not None:
             spoken = "Over time: " + ", ".join(titles[name] for name in part)
             rows = drawn.loc[drawn["channel"].isin(part), list(DRAWN)]

@@ -96,6 +96,17 @@ def test_a_chart_draws_each_measured_point_where_it_was_measured_and_no_other(ch
     )
 
 
+def test_charts_are_higher_where_no_notes_stand_below_them(chart: Chart) -> None:
+    frame = chart.series([STAY], ["map"])
+    visits = [visit for visit in chart.visits(STAY) if visit.stay_id == STAY]
+    heights = []
+    for roomy in (False, True):
+        drawing = series_chart.lay_out_charts(frame, visits, [chart.channel("map")], None, True, roomy=roomy)
+        assert drawing is not None
+        heights += [layer["height"] for layer in drawing.parts[0][1]["vconcat"]]
+    assert heights[0] < heights[1]
+
+
 def test_what_was_measured_before_the_unit_shifts_no_hour_of_the_axis(chart: Chart) -> None:
     visits = [visit for visit in chart.visits(STAY) if visit.stay_id == STAY]
     frame = chart.series([STAY], ["map"])
