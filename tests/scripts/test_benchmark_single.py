@@ -219,4 +219,4 @@ def test_tables_take_the_place_of_what_stood_between_their_marks(tmp_path: Path)
 
 def test_every_mark_of_the_document_is_one_that_a_benchmark_writes() -> None:
     marks = re.findall(r"<!-- table: ([\w-]+) -->", DOCUMENT.read_text(encoding="utf-8"))
-    assert sorted(marks) == ["cohort", "export", "scale", "scale-cuda", "select", "store"]
+    assert sorted(marks) == ["cohort", "export", "scale", "scale-cuda", "scale-paper", "select", "store"]
