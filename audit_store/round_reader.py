@@ -1,6 +1,7 @@
 """Reading a round: one DuckDB file, opened read-only, by any number of threads and processes at once."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -23,6 +24,8 @@ T = TypeVar("T")
 HISTORY_SCALE = 255.0
 _LIMIT = "32MB"
 """DuckDB keeps what it has read until then: many readers touch much of a round."""
+_PATIENCE = 30.0
+"""Seconds to wait for memory that other threads hold."""
 _READING: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "memory_limit": _LIMIT,
@@ -57,6 +60,9 @@ class RoundFile:
         When a file is missing, cut short, or of a newer version.
     """
 
+    _turn = threading.Lock()
+    """One for all rounds: DuckDB holds one limit for a file, however many have opened it in this process."""
+
     def __init__(self, path: Path, digest_path: Path) -> None:
         self.path = path
         if not path.is_file():
@@ -69,7 +75,7 @@ class RoundFile:
             )
         self.closed = False
         self._local = threading.local()
-        self._turn, self._lifted = threading.Lock(), False
+        self._lifted = False
         try:
             self._connection = duckdb.connect(str(path), read_only=True, config={**DUCKDB_SETTINGS, **_READING})
         except duckdb.Error:
@@ -118,8 +124,7 @@ class RoundFile:
                 found = ask(cursor)
             except duckdb.OutOfMemoryException:
                 with self._turn:
-                    cursor.execute("RESET memory_limit")
-                    self._lifted = True
+                    self._lift(cursor)
                     found = ask(cursor)
             if self._lifted and self._turn.acquire(blocking=False):
                 try:
@@ -127,6 +132,19 @@ class RoundFile:
                 finally:
                     self._turn.release()
             return found
+
+    def _lift(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Lift the limit; the statement needs some kB itself, for which others that hold all there is have to end."""
+        until = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                cursor.execute("RESET memory_limit")
+                break
+            except duckdb.OutOfMemoryException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.005)
+        self._lifted = True
 
     def _limit(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Set the limit again; while others hold more than it, DuckDB can't, and whoever asks next tries."""

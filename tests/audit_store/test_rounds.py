@@ -4,9 +4,11 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -91,6 +93,44 @@ def test_the_limit_comes_back_once_nobody_holds_more_than_it(opened: RoundFile) 
     assert opened.rows(LIMIT) != small
     opened.rows("DROP TABLE held")
     assert opened.rows(LIMIT) == small
+
+
+def test_lifting_the_limit_waits_for_memory_that_others_hold(
+    opened: RoundFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the limit the statement that lifts it has no room either."""
+
+    class Full:
+        refused = 0
+
+        def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+            self.cursor = cursor
+
+        def execute(self, query: str, values: Any = ()) -> duckdb.DuckDBPyConnection:
+            if query.startswith("RESET") and Full.refused < 3:
+                Full.refused += 1
+                raise duckdb.OutOfMemoryException("Out of Memory Error: failed to allocate data of size 4.0 KiB")
+            return self.cursor.execute(query, values)
+
+    monkeypatch.setattr(opened._local, "cursor", Full(opened.cursor()))
+    query = "SELECT count(*) FROM (SELECT DISTINCT range FROM range(3000000))"
+    assert opened.rows(query) == [(3_000_000,)]
+    assert Full.refused == 3
+    Full.refused = 0
+    monkeypatch.setattr("audit_store.round_reader._PATIENCE", 0.0)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        opened.rows(query)
+
+
+def test_many_heavy_readers_of_one_file_all_get_their_rows(opened: RoundFile) -> None:
+    again = RoundFile(opened.path, opened.path.with_suffix(".json"))
+    query = "SELECT count(*) FROM (SELECT DISTINCT range::VARCHAR FROM range(150000))"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: (opened, again)[i % 2].rows(query), range(64)))
+    again.close()
+    assert found == [[(150_000,)]] * 64
+    opened.rows("SELECT 1")
+    assert opened.rows(LIMIT) == [("30.5 MiB",)]
 
 
 def test_parquet_files_and_tables_give_the_same_round(site: Site, tmp_path: Path) -> None:
