@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from core.config import ModelConfig
 from core.hints import Bool, Float, Int
@@ -62,6 +63,38 @@ def attention_bias(
     return bias.unsqueeze(1)
 
 
+WHOLE_BYTES = 256 * 2**20
+"""On a CPU, attention with dropout keeps its weights for the way back, several times over: up to this many bytes."""
+PART_BYTES = 32 * 2**20
+"""Weights of as many stays as are looked at together where all would be more: about what stays in a cache."""
+
+
+def attention(
+    q: Float[Tensor, "stays heads queries d"],
+    k: Float[Tensor, "stays heads tokens d"],
+    v: Float[Tensor, "stays heads tokens d"],
+    bias: Float[Tensor, "stays 1 queries tokens"],
+    rate: float,
+) -> Float[Tensor, "stays heads queries d"]:
+    """Scaled dot-product attention whose memory grows with the tokens, not with their square.
+
+    A GPU has kernels for that, and so has a CPU without dropout. With it, `WHOLE_BYTES` is what one call may hold;
+    beyond, some stays at a time are computed, and computed again on the way back with the same random numbers.
+
+    Parameters
+    ----------
+    rate
+        Share of the weights that dropout takes; 0 outside training.
+    """
+    each = q.shape[1] * q.shape[2] * k.shape[2] * q.element_size()
+    if rate == 0 or q.device.type != "cpu" or len(q) * each <= WHOLE_BYTES:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias, dropout_p=rate)
+    size = max(1, PART_BYTES // each)
+    parts = zip(*(torch.split(x, size) for x in (q, k, v, bias)), strict=True)
+    attend = functional.scaled_dot_product_attention
+    return torch.cat([checkpoint(attend, *part, dropout_p=rate, use_reentrant=False) for part in parts])
+
+
 class FusionLayer(nn.Module):
     """Post-norm transformer layer: attention, then a ReLU network, each added to its input and normalised.
 
@@ -104,7 +137,7 @@ class FusionLayer(nn.Module):
             k, v = functional.linear(tokens, weight[width:], offset[width:]).chunk(2, dim=-1)
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))
         rate = self.rate if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), dropout_p=rate)
+        mixed = attention(q, k, v, bias.to(q.dtype), rate)
         mixed = self.out(mixed.transpose(1, 2).flatten(2))
         tokens = self.norm_attention(asking + self.dropout(mixed))
         raised = self.outer(self.dropout(functional.relu(self.inner(tokens))))

@@ -8,12 +8,13 @@ from beartype import beartype
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtyping import jaxtyped
-from torch import nn
+from torch import Tensor, nn
 
 from core.config import ModelConfig
+from core.models import fusion
 from core.models.encoders import SeriesEncoder, masked_mean, reverse_within
 from core.models.experts import Experts, Readout, squared_variation
-from core.models.fusion import Fusion, FusionLayer, attention_bias, token_groups
+from core.models.fusion import Fusion, FusionLayer, attention, attention_bias, token_groups
 from core.models.miracl import Batch, MiraclModel, decorrelation
 
 SMALL = ModelConfig(hidden=8, heads=2, ffn=16, fusion_layers=2, experts=4, max_positions=20)
@@ -330,3 +331,79 @@ def test_heads_apart_learn_without_a_word_in_how_the_encoders_do() -> None:
         assert reached is not apart
         assert model.series_head.weight.grad is not None
         assert model.note_head.weight.grad is not None
+
+
+def asked(stays: int = 7, tokens: int = 9) -> tuple[Tensor, ...]:
+    """Queries, keys, values and a bias that hides some tokens, the same at each call."""
+    g = torch.Generator().manual_seed(3)
+    qkv = [torch.randn(stays, 2, tokens, 4, generator=g).requires_grad_() for _ in range(3)]
+    hidden = (torch.rand(stays, 1, tokens, tokens, generator=g) < 0.3) & ~torch.eye(tokens, dtype=torch.bool)
+    return *qkv, torch.zeros(hidden.shape).masked_fill(hidden, float("-inf"))
+
+
+def answer(rate: float, seed: int = 5) -> tuple[list[Tensor], int]:
+    """What attention gives and its gradients, and how many bytes it kept for them."""
+    q, k, v, bias = asked()
+    kept: list[int] = []
+
+    def note(x: Tensor) -> Tensor:
+        kept.append(x.nbytes)
+        return x
+
+    torch.manual_seed(seed)
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda x: x):
+        mixed = attention(q, k, v, bias, rate)
+    kept_bytes = sum(kept)
+    torch.rand(11)  # what runs before the way back must not change the numbers drawn again
+    mixed.square().sum().backward()
+    return [mixed.detach(), *(x.grad for x in (q, k, v) if x.grad is not None)], kept_bytes
+
+
+def test_attention_in_parts_is_attention_of_each_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three stays at a time, with dropout: as three calls in turn, gradients too, whose weights are drawn once."""
+    _, whole = answer(0.4)
+    monkeypatch.setattr(fusion, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(fusion, "PART_BYTES", 3 * 2 * 9 * 9 * 4)
+    found, parts = answer(0.4)
+    q, k, v, bias = asked()
+    torch.manual_seed(5)
+    mixed = torch.cat(
+        [
+            nn.functional.scaled_dot_product_attention(*(x[i : i + 3] for x in (q, k, v, bias)), dropout_p=0.4)
+            for i in range(0, len(q), 3)
+        ]
+    )
+    mixed.square().sum().backward()
+    for one, other in zip(found, (mixed, q.grad, k.grad, v.grad), strict=True):
+        assert other is not None
+        torch.testing.assert_close(one, other.detach(), rtol=0, atol=0)
+    assert parts < whole
+    again, _ = answer(0.4)
+    assert all(torch.equal(one, other) for one, other in zip(found, again, strict=True))
+    other_draw, _ = answer(0.4, seed=6)
+    assert not torch.equal(found[0], other_draw[0])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_attention_is_whole_where_it_fits_or_drops_nothing(monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("computed in parts")
+
+    monkeypatch.setattr(fusion, "checkpoint", refuse)
+    if rate == 0:
+        monkeypatch.setattr(fusion, "WHOLE_BYTES", 0)
+    found, _ = answer(rate)
+    assert len(found) == 4
+
+
+def test_a_network_in_training_gives_one_result_in_parts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fusion, "WHOLE_BYTES", 0)
+    monkeypatch.setattr(fusion, "PART_BYTES", 2000)
+    grads = []
+    for _ in range(2):
+        model = network(replace(SMALL, dropout=0.3)).train()
+        torch.manual_seed(1)
+        model(batch()).logits.square().sum().backward()
+        grads.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert len(grads[0]) > 10
+    assert all(torch.equal(one, other) for one, other in zip(*grads, strict=True))
