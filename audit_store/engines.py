@@ -47,7 +47,7 @@ def _unusable() -> WorkspaceError:
     return WorkspaceError(
         "a database URL that can be used",
         "one that can't",
-        "give sqlite:////folder/file or postgresql+psycopg://user@host/name, driver installed (MIRACL_DECISIONS_URL, --to)",
+        "give sqlite:////folder/file or, its driver installed, postgresql+psycopg://user@host/name",
     )
 
 
@@ -122,7 +122,9 @@ def make_engine(url: str) -> Engine:
 def _sqlite_engine(url: str, file: str) -> Engine:
     """SQLite with a write-ahead log, full sync, foreign keys; transactions opened by us, never by the driver."""
     if file in ("", ":memory:"):
-        raise WorkspaceError("a decisions file", "a store in memory", "name a file in MIRACL_DECISIONS_URL, or with --to")
+        raise WorkspaceError(
+            "a decisions file", "a store in memory", "name a file in MIRACL_DECISIONS_URL, or with --to"
+        )
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT, FILE_MODE))
     except OSError as error:
