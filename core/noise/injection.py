@@ -1,6 +1,5 @@
 """Label noise on purpose: flips of stated training labels, drawn by a generator of their own (methods.md A.1)."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +13,6 @@ KINDS: tuple[Kind, ...] = ("none", "symmetric", "asymmetric", "balanced", "ccn")
 
 _PART = 1 << 16
 """Numbers drawn at once: half a megabyte."""
-_ALONE = 1 << 18
-"""Pairs from which two threads draw: below, to start one costs what it saves."""
 
 
 @dataclass(frozen=True)
@@ -139,45 +136,20 @@ def inject(
 def _hits(
     labels: np.ndarray, rho_plus: float, rho_minus: float, generator: np.random.Generator
 ) -> Bool[np.ndarray, "stays labels"]:
-    """Draw for every pair whether it flips; of many pairs a second thread draws the second half of the same stream."""
-    hits = np.empty(labels.shape, np.bool_)
-    flat, said, rates = labels.reshape(-1), hits.reshape(-1), (rho_plus, rho_minus)
-    half = flat.size // 2
-    ahead = _ahead(generator, half) if flat.size >= _ALONE else None
-    if ahead is None:
-        _draw(flat, said, rates, generator)
-        return hits
-    with ThreadPoolExecutor(1) as second:
-        drawn = second.submit(_draw, flat[half:], said[half:], rates, ahead)
-        _draw(flat[:half], said[:half], rates, generator)
-        drawn.result()
-    kept, ended = generator.bit_generator.state, ahead.bit_generator.state
-    generator.bit_generator.state = {**kept, "state": ended["state"]}
-    return hits
-
-
-def _ahead(generator: np.random.Generator, numbers: int) -> np.random.Generator | None:
-    """Give a generator that stands so many numbers further in the same stream; None where its kind can't be moved."""
-    if not isinstance(generator.bit_generator, np.random.PCG64):
-        return None
-    moved = np.random.PCG64()
-    moved.state = generator.bit_generator.state
-    return np.random.Generator(moved.advance(numbers))
-
-
-def _draw(labels: np.ndarray, hits: np.ndarray, rates: tuple[float, float], generator: np.random.Generator) -> None:
-    """Say of each pair whether it flips, a part at a time: the numbers are read where the processor still has them.
+    """Draw for every pair whether it flips, a part at a time: the numbers are read where the processor still has them.
 
     A stream gives the same numbers in one call or in many, so parts change no flip.
     """
-    rho_plus, rho_minus = rates
-    drawn = np.empty(min(_PART, labels.size))
-    for first in range(0, labels.size, _PART):
-        here = slice(first, min(first + _PART, labels.size))
+    hits = np.empty(labels.shape, np.bool_)
+    flat, said = labels.reshape(-1), hits.reshape(-1)
+    drawn = np.empty(min(_PART, flat.size))
+    for first in range(0, flat.size, _PART):
+        here = slice(first, min(first + _PART, flat.size))
         draw = drawn[: here.stop - first]
         generator.random(out=draw)
-        rate = rho_plus if rho_plus == rho_minus else np.where(labels[here] != 0, rho_plus, rho_minus)
-        np.less(draw, rate, out=hits[here])
+        rate = rho_plus if rho_plus == rho_minus else np.where(flat[here] != 0, rho_plus, rho_minus)
+        np.less(draw, rate, out=said[here])
+    return hits
 
 
 def _mislabel(
