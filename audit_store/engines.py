@@ -47,7 +47,7 @@ def _unusable() -> WorkspaceError:
     return WorkspaceError(
         "a database URL that can be used",
         "one that can't",
-        "give sqlite:////folder/file or, its driver installed, postgresql+psycopg://user@host/name",
+        "put postgresql+psycopg://user@host/name (its driver installed) in MIRACL_DECISIONS_URL or --to, or unset it",
     )
 
 
