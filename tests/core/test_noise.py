@@ -86,20 +86,53 @@ def test_leaving_one_stay_out_does_not_change_anothers_flips(seed, row):
     np.testing.assert_array_equal(np.delete(without, row, 0), np.delete(whole, row, 0))
 
 
+@pytest.mark.parametrize("kind", [np.random.PCG64, np.random.Philox])
+@pytest.mark.parametrize("alone", [0, 1 << 18])
 @pytest.mark.parametrize("part", [7, 750, 1 << 16])
-def test_a_draw_equals_the_plain_loop_on_the_same_stream(part, monkeypatch):
-    """In parts that end within a stay, at the last pair, or beyond it; and the stream goes on where the loop's does."""
+def test_a_draw_equals_the_plain_loop_on_the_same_stream(part, alone, kind, monkeypatch):
+    """In parts that end within a stay, at the last pair, or beyond it; and the stream goes on where the loop's does.
+
+    By one thread or by two, of which the second begins half-way; half a number that a stream has kept stays its.
+    """
     monkeypatch.setattr(injection, "_PART", part)
+    monkeypatch.setattr(injection, "_ALONE", alone)
     labels, member = LABELS[:30], MEMBER[:30]
-    generator = np.random.default_rng(9)
+    generator, stream = (np.random.Generator(kind(9)) for _ in range(2))
+    assert generator.random(dtype=np.float32) == stream.random(dtype=np.float32)  # of 64 bits the other half is kept
     got = inject(labels, member, NoiseConfig("asymmetric", rho_plus=0.3, rho_minus=0.1), generator)
-    stream = np.random.default_rng(9)
     for i in range(30):
         for label in range(25):
             flip = stream.random() < (0.3 if labels[i, label] else 0.1) and member[i, label]
             assert got.observed[i, label] == (1 - labels[i, label] if flip else labels[i, label])
             assert got.flipped[i, label] == flip
+    assert generator.random(dtype=np.float32) == stream.random(dtype=np.float32)
     assert generator.random() == stream.random()
+
+
+def test_many_pairs_drawn_by_two_threads_are_those_drawn_by_one(monkeypatch):
+    labels = np.tile(LABELS, (300_000 // LABELS.size + 1, 1))
+    member, config = np.ones(labels.shape, bool), NoiseConfig("balanced", rate=0.2)
+    two = inject(labels, member, config, np.random.default_rng(4))
+    assert labels.size > injection._ALONE
+    monkeypatch.setattr(injection, "_ALONE", labels.size + 1)
+    one = inject(labels, member, config, np.random.default_rng(4))
+    np.testing.assert_array_equal(two.flipped, one.flipped)
+    assert two.flipped.any()
+
+
+def test_what_goes_wrong_in_the_second_half_is_not_lost(monkeypatch):
+    monkeypatch.setattr(injection, "_ALONE", 0)
+    drawn = injection._draw
+    generator = np.random.default_rng(2)
+
+    def failing(pairs, rho_plus, rho_minus, stream):
+        if stream is not generator:
+            raise MemoryError("no room for numbers")
+        drawn(pairs, rho_plus, rho_minus, stream)
+
+    monkeypatch.setattr(injection, "_draw", failing)
+    with pytest.raises(MemoryError, match="no room"):
+        inject(LABELS, MEMBER, NoiseConfig("symmetric", rate=0.2), generator)
 
 
 def test_the_mask_is_fixed_unless_tied_to_the_models_seed():
