@@ -59,6 +59,9 @@ TITLES = {"loss": "BCE loss", "rank": "rank", "difficulty": "difficulty", "score
 HEADROOM = 1.35
 """Room above the bars for the partition's names."""
 
+NARROW = 0.1
+"""A part of the score too narrow for its name."""
+
 CLASSES = {"positive": "recorded present", "negative": "recorded absent"}
 NOISES = ("sym20", "sym40", "bal20")
 """Panels of the figures that have one per noise."""
@@ -68,23 +71,27 @@ DETECTORS = ((DEFAULT, "error_probability"), (BASE, "aum"), (BASE, "confident_le
 COURSES = (DEFAULT, "miracl", "paper", "bce_regularised", BASE)
 
 
-def write_figures(tables: Mapping[str, Sequence[Row]], out: Path, portraits: Sequence[Portrait] = ()) -> list[Path]:
-    """Draw what the rows and portraits allow, as SVG files in a folder; the paths that were written."""
+def write_figures(
+    tables: Mapping[str, Sequence[Row]], out: Path, portraits: Sequence[Portrait] = ()
+) -> dict[Path, str]:
+    """Draw what the rows and portraits allow, as SVG files in a folder; what was written, each with its caption."""
     out.mkdir(parents=True, exist_ok=True)
     robustness, detection, repair = (
         next(iter(courses(tables.get(name, [])).values()), []) for name in ("robustness", "detection", "repair")
     )
-    drawn: dict[str, Figure | None] = {}
+    drawn: dict[str, tuple[Figure | None, str]] = {}
     with rc_context(SETTINGS):
         for portrait in portraits:
             name = f"{portrait.method}_{portrait.noise}"
-            drawn[f"distributions_{name}"] = distributions(portrait)
-            drawn[f"metric_courses_{name}"] = metric_courses(portrait)
-            drawn[f"mixtures_{name}"] = mixtures(portrait)
-        drawn["map_by_epoch"] = map_by_epoch(robustness)
-        drawn["precision_recall"] = precision_recall(detection)
-        drawn["repair"] = repair_curves(repair)
-        return [save(figure, out / f"{name}.svg") for name, figure in drawn.items() if figure is not None]
+            of_run = f"{method_title(portrait.method)}, {noise_title(portrait.noise)}, seed {portrait.seed}"
+            drawn[f"distributions_{name}"] = distributions(portrait), f"What pairs score at the end: {of_run}"
+            drawn[f"metric_courses_{name}"] = metric_courses(portrait), f"Means by epoch: {of_run}"
+            drawn[f"mixtures_{name}"] = mixtures(portrait), f"Scores of the rarest labels and their mixtures: {of_run}"
+        drawn["map_by_epoch"] = map_by_epoch(robustness), "Test mAP by epoch, mean over seeds ± standard deviation"
+        drawn["precision_recall"] = precision_recall(detection), "Precision of flags by the share of wrong labels found"
+        drawn["repair"] = repair_curves(repair), "Errors removed by pairs read, in each order"
+        there = {name: (figure, told) for name, (figure, told) in drawn.items() if figure is not None}
+        return {save(figure, out / f"{name}.svg"): told for name, (figure, told) in there.items()}
 
 
 def save(figure: Figure, target: Path) -> Path:
@@ -196,10 +203,12 @@ def _mixture(ax: Axes, mixture: Mixture) -> None:
         ax.axvline(mixture.mean[k], color=TEAL, linestyle=style, linewidth=1.0)
     ax.set_ylim(0, HEADROOM * highest)
     low, high = mixture.mean
-    for place, word in ((low / 2, "clean"), ((low + high) / 2, "uncertain"), ((1 + high) / 2, "noisy")):
+    for begin, end, word in ((0.0, low, "clean"), (low, high, "uncertain"), (high, 1.0, "noisy")):
+        if end - begin < NARROW:
+            continue
         ax.text(
-            place, 0.985, word, transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=6.5, color=TEAL,
-            rotation=90,
+            (begin + end) / 2, 0.985, word, transform=ax.get_xaxis_transform(), ha="center", va="top", fontsize=6.5,
+            color=TEAL, rotation=90,
         )  # fmt: skip
 
 

@@ -66,8 +66,8 @@ def read_tables(folder: Path) -> dict[str, list[Row]]:
     return {name: read_rows(folder, name) for name in SCHEMAS}
 
 
-def results_markdown(tables: Mapping[str, Sequence[Row]], figures: Sequence[str] = ()) -> str:
-    """All tables, measures first."""
+def results_markdown(tables: Mapping[str, Sequence[Row]], figures: Mapping[str, str] | None = None) -> str:
+    """All tables, measures first; `figures` by link, each with its caption."""
     present = [name for name in WRITERS if tables.get(name)]
     parts = ["# Results", PREFACE.format(verbs="|".join(present)), f"Written at commit `{commit()}`."]
     for course in courses(tables.get("robustness", [])):
@@ -80,7 +80,7 @@ def results_markdown(tables: Mapping[str, Sequence[Row]], figures: Sequence[str]
         title, write = WRITERS[name]
         parts += [f"## {title}", f"`miracl benchmark {name}`", write(list(tables[name]))]
     if figures:
-        parts += ["## Figures", *(f"![{Path(path).stem.replace('_', ' ')}]({path})" for path in figures)]
+        parts += ["## Figures", *(f"{told}.\n\n![{told}]({link})" for link, told in figures.items())]
     return "\n\n".join(parts) + "\n"
 
 
@@ -173,8 +173,8 @@ def write_results(rows: Path, out: Path, figures: Path | None = None, readme: Pa
     tables = read_tables(rows)
     if not any(tables.values()):
         raise RunError("a folder with the benchmarks' raw rows", "none", "measure first: miracl benchmark robustness")
-    drawn = write_figures(tables, figures, load_portraits(rows)) if figures is not None else []
-    links = [Path(os.path.relpath(path, out.parent)).as_posix() for path in drawn]
+    drawn = write_figures(tables, figures, load_portraits(rows)) if figures is not None else {}
+    links = {Path(os.path.relpath(path, out.parent)).as_posix(): told for path, told in drawn.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(out) as path:
         path.write_text(results_markdown(tables, links), encoding="utf-8")

@@ -40,7 +40,7 @@ class Course:
 
     @property
     def title(self) -> str:
-        """As a heading spells it."""
+        """As a sentence spells it."""
         name, _, stays = self.cohort.rpartition("-")
         known = f"synthetic cohort, {int(stays):,} stays" if name == "synthetic" and stays.isdigit() else self.cohort
         return f"{COHORTS.get(self.cohort, known)}, {self.size} size, {self.epochs} epochs"
@@ -168,7 +168,7 @@ def sections(
     parts = []
     for course, mine in courses(rows, versions).items():
         parts += [
-            f"### {course.title[:1].upper()}{course.title[1:]}",
+            f"### {course.title if course.recorded else course.title.capitalize()}",
             *write(course, mine),
             f"Made by: {made_by(mine)}",
         ]

@@ -93,10 +93,11 @@ def test_every_figure_is_drawn_and_is_the_same_bytes_again(portrait, tmp_path):
         "distributions_bce_sym20", "metric_courses_bce_sym20", "mixtures_bce_sym20", "map_by_epoch",
         "precision_recall", "repair",
     ]  # fmt: skip
+    assert next(iter(first.values())) == "What pairs score at the end: BCE (FlexCare backbone), symmetric .2, seed 0"
     for path, other in zip(first, again, strict=True):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
         assert path.read_bytes() == other.read_bytes()
 
 
 def test_without_rows_there_are_no_figures(tmp_path):
-    assert write_figures({}, tmp_path) == []
+    assert write_figures({}, tmp_path) == {}

@@ -264,10 +264,11 @@ def test_detection_is_held_in_each_class_that_has_errors():
 
 def test_results_are_written_whole_with_measures_figures_and_the_commands(tmp_path):
     tables = {"robustness": a_table(), "detection": detections("bce", "aum", "sym20", [0.5])}
-    text = results_markdown(tables, ["figures/map_by_epoch.svg"])
+    text = results_markdown(tables, {"figures/map_by_epoch.svg": "Test mAP by epoch"})
     assert text.startswith("# Results\n")
     for part in ("## Measures: synthetic cohort", "`miracl benchmark robustness`", "`miracl benchmark detection`",
-                 "![map by epoch](figures/map_by_epoch.svg)", "Written at commit"):  # fmt: skip
+                 "\n\nTest mAP by epoch.\n\n![Test mAP by epoch](figures/map_by_epoch.svg)",
+                 "Written at commit"):  # fmt: skip
         assert part in text
     assert "## Repair" not in text
     write_rows(tmp_path / "rows", tables)
