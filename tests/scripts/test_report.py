@@ -282,7 +282,7 @@ def test_the_readme_keeps_all_but_what_stands_between_the_marks(tmp_path):
     readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
     put_in_readme(short_tables({"robustness": a_table()}), readme)
     text = readme.read_text(encoding="utf-8")
-    assert text.startswith(f"before\n{BEGIN}\n\nTest mAP on clean labels, last epoch, mean of 2 seeds")
+    assert text.startswith(f"before\n{BEGIN}\n\nTest mAP against clean labels, last epoch, mean of 2 seeds")
     assert text.endswith(f"\n\n{END}\nafter\n")
     assert "old" not in text.replace("bold", "")
     assert cells(text, "MIRACL Audit, calibrated") == ["–", "**.475**"]
@@ -292,8 +292,20 @@ def test_the_readme_keeps_all_but_what_stands_between_the_marks(tmp_path):
         put_in_readme("x", readme)
 
 
+def test_the_readme_has_real_patients_after_the_invented_ones():
+    real = [{**line, "cohort": "eicu-demo"} for line in a_table()]
+    text = short_tables({"robustness": [*real, *a_table()]})
+    invented, eicu = (
+        text.index(part) for part in ("Test mAP against clean labels", "Test mAP against recorded labels")
+    )
+    assert invented < eicu
+    assert "(eICU demo, noise planted in recorded labels, compact size, 30 epochs)" in text[eicu:]
+    assert "history" not in short_tables({"robustness": [{**line, "cohort": "eicu-history"} for line in real]})
+
+
 def test_nothing_measured_makes_no_table_and_no_error():
     for write in (robustness_markdown, detection_markdown, ablation_markdown, repair_markdown, cost_markdown):
         assert write([]) == ""
     assert short_tables({}) == ""
+    assert short_tables({"robustness": runs("bce", "stay", NOISY)}) == ""
     assert results_markdown({}).startswith("# Results")
