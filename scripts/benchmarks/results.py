@@ -96,13 +96,11 @@ def short_tables(tables: Mapping[str, Sequence[Row]], default: str = DEFAULT) ->
     """
     parts = []
     found = {c: rows for c, rows in courses(tables.get("robustness", [])).items() if c.epochs == FULL_EPOCHS}
-    for course, rows in list(found.items())[:1]:
-        parts += _short_robustness(course, with_best_epoch(rows), default)
-        same = courses(tables.get("detection", [])).get(course, [])
-        parts += _short_detection(same, default)
-    for course, rows in found.items():
-        if course.cohort == EICU:
+    for place, (course, rows) in enumerate(found.items()):
+        if place == 0 or course.cohort == EICU:
             parts += _short_robustness(course, with_best_epoch(rows), default)
+        if place == 0:
+            parts += _short_detection(courses(tables.get("detection", [])).get(course, []), default)
     return "\n\n".join(parts)
 
 
