@@ -26,7 +26,19 @@ class Calibrated(Method):
     Noise rates come from the peer alone, which never saw a pair's own label; they are read from the observed labels,
     decisions left out, so that every round of a review has those of the first. W is fitted on observed labels too: the
     pairs that people read are the suspect ones, and leaving them out would make the rest look cleaner than they are.
+
+    Nor is the network told of decisions while it gathers evidence: until `told_after` it is shown a decided pair as it
+    would be shown it undecided. A network that had learned the decisions would foretell those pairs better than any
+    other, and what share of the read labels was wrong at which W would say nothing of the pairs that nobody read.
     """
+
+    @property
+    def told_after(self) -> int:
+        """Last epoch before decisions are trained on, at two thirds of a short run; 0 where there are none."""
+        if not self.decided.any():
+            return 0
+        optim = self.config.optim
+        return min(self.config.calibrated.window_last, max(optim.warm_up, 2 * optim.epochs // 3))
 
     @property
     def trains_heads(self) -> bool:
@@ -37,6 +49,8 @@ class Calibrated(Method):
         """Estimate the noise rates from the peer."""
         pairs, reading = self.setting.pairs, self.setting.peer_reading
         self.fitted_on = fitted_on(pairs)
+        self.decided = pairs.locked & self.fitted_on
+        self.given = np.where(self.decided, pairs.observed, pairs.base)
         self.peer_logit = self.setting.observed_peer.logit
         self.options, self.noise, self.kinds = reading.options, reading.rates, reading.kinds
         self.rates = self.noise
@@ -44,12 +58,18 @@ class Calibrated(Method):
         self.weight = self.options.network_weight * min(1.0, span / self.options.trusted_span) ** 4
         self.noisy_class = np.where(pairs.observed == 1, self.noise.rho_minus > 0, self.noise.rho_plus > 0)
         self.of_peer = self._wrong(self.peer_logit, True)
+        self.shown = self.given
         self.targets: Tensor = self.base
+        self.for_heads: Tensor = self.base
         self.error_probability = np.zeros(pairs.base.shape, np.float32)
 
     def begin_epoch(self, t: int) -> None:
         """Take the targets that the epochs before made."""
-        self.targets = torch.from_numpy(self.corrected).to(self.setting.place)
+        place, told = self.setting.place, t > self.told_after
+        self.targets = torch.from_numpy(self.corrected if told else self.shown).to(place)
+        self.for_heads = self.targets
+        if self.config.calibrated.heads == "given":
+            self.for_heads = self.base if told else torch.from_numpy(self.given).to(place)
 
     def objective(self, output: Output, batch: Batch) -> Float[Tensor, " terms"]:
         """BCE(p, target) + w·L_ortho + L_moe + λ·(heads + contrast); β = 1."""
@@ -57,8 +77,9 @@ class Calibrated(Method):
         stated, targets = self.stated[rows], self.targets[rows]
         bce = masked_bce(output.logits, self.base[rows], stated)
         fixed = masked_bce(output.logits, targets, stated)
-        for_heads = targets if self.config.calibrated.heads == "corrected" else self.base[rows]
-        extra, series_head, note_head, contrast, crossing = auxiliary_losses(output, batch, for_heads, stated, loss)
+        extra, series_head, note_head, contrast, crossing = auxiliary_losses(
+            output, batch, self.for_heads[rows], stated, loss
+        )
         moe = loss.balance * output.balance
         total = fixed + loss.ortho * output.ortho + moe + extra
         return torch.stack((total, bce, fixed, output.ortho, moe, series_head, note_head, contrast, crossing))
@@ -66,16 +87,18 @@ class Calibrated(Method):
     def end_epoch(self, t: int, end: EpochEnd) -> None:
         """Estimate W anew while the window of evidence grows."""
         options, pairs = self.options, self.setting.pairs
-        if t < self.config.optim.warm_up or (t > options.window_last and t > self.config.optim.warm_up):
+        last = self.told_after or options.window_last
+        if t < self.config.optim.warm_up or (t > last and t > self.config.optim.warm_up):
             return
         first = min(options.window_first, t) - 1
-        of_network = end.traces.logits[first : min(t, options.window_last)].mean(0, dtype=np.float32)
+        of_network = end.traces.logits[first : min(t, last)].mean(0, dtype=np.float32)
         evidence = self.weight * of_network + (1 - self.weight) * self.peer_logit
         flagged = self._wrong(evidence, options.siblings != "off", self.of_peer)
         trained = flagged if options.siblings != "flags" else self._wrong(evidence, False, self.of_peer)
         flagged, trained = self._taught(flagged), self._taught(trained)
-        change = np.where(pairs.member & self.noisy_class, trained, 0.0)
-        self.corrected = np.asarray((1 - change) * pairs.base + change * (1 - pairs.base), np.float32)
+        change = np.where((pairs.member | self.decided) & self.noisy_class, trained, 0.0)
+        self.shown = np.asarray((1 - change) * self.given + change * (1 - self.given), np.float32)
+        self.corrected = np.where(self.decided, pairs.base, self.shown)
         self.error_probability = np.where(pairs.locked, 0.0, flagged).astype(np.float32)
         doubted = int((pairs.member & self.noisy_class & (flagged > 0.5)).sum())
         self.counts = {**self.counts, "noisy": doubted, "clean": int(pairs.member.sum()) - doubted}
@@ -99,10 +122,13 @@ class Calibrated(Method):
         )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
-        """Give the targets and W."""
+        """Give the targets, those that decided pairs have until they are told, and W."""
         assert self.error_probability is not None
-        return {"corrected": torch.from_numpy(self.corrected), "wrong": torch.from_numpy(self.error_probability)}
+        kept = {"corrected": self.corrected, "shown": self.shown, "wrong": self.error_probability}
+        return {name: torch.from_numpy(values) for name, values in kept.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take them over."""
-        self.corrected, self.error_probability = state["corrected"].numpy(), state["wrong"].numpy()
+        self.corrected = state["corrected"].numpy()
+        self.shown = state.get("shown", state["corrected"]).numpy()
+        self.error_probability = state["wrong"].numpy()

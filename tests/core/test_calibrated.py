@@ -197,6 +197,63 @@ def test_decisions_tell_something_of_the_pairs_that_nobody_read(reviewed: Case, 
         assert roc_auc_score(planted_[group], wrong(reviewed.fitted)[group]) > 0.7
 
 
+def at_random(given: Case, share: float) -> pa.Table:
+    """True answers to pairs that nobody's suspicion chose."""
+    rows, labels = np.nonzero(given.pairs.member & (np.random.default_rng(3).random(given.pairs.member.shape) < share))
+    return pa.table(
+        {
+            "stay_id": given.packed.stay_ids[rows], "label_key": [given.packed.label_keys[k] for k in labels],
+            "value": pa.array(given.clean[rows, labels], pa.float32()), "locked": np.ones(len(rows), np.bool_),
+        }
+    )  # fmt: skip
+
+
+def test_evidence_of_a_decided_pair_knows_no_more_of_it_than_of_any_other(
+    noisy: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the read pairs' W would be nearly right, and what it lacks would say nothing of the unread ones."""
+    before: list[np.ndarray] = []
+    taught = Calibrated._taught
+
+    def spy(self: Calibrated, found: np.ndarray) -> np.ndarray:
+        before.append(found.copy())
+        return taught(self, found)
+
+    monkeypatch.setattr(Calibrated, "_taught", spy)
+    pairs = lay_on_pairs(noisy.packed, at_random(noisy, 0.5))
+    assert train(noisy.packed, pairs, small(**{"optim.epochs": 24, "calibrated.window_last": 16})) is not None
+    planted_ = noisy.packed.observed != noisy.clean
+    for value in (0, 1):
+        read, unread = (group & (noisy.packed.observed == value) for group in (pairs.locked, pairs.member))
+        told, untold = (roc_auc_score(planted_[group], before[-1][group]) for group in (read, unread))
+        assert abs(told - untold) < 0.08
+
+
+def test_a_decision_is_trained_on_once_the_evidence_is_gathered(
+    reviewed: Case, noisy: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    begin_epoch = Calibrated.begin_epoch
+
+    def spy(self: Calibrated, t: int) -> None:
+        begin_epoch(self, t)
+        seen.append(self.targets.numpy().copy())
+
+    monkeypatch.setattr(Calibrated, "begin_epoch", spy)
+    found = train(noisy.packed, reviewed.pairs)
+    assert found is not None
+    same_end(reviewed.fitted, found)
+    locked, base = reviewed.pairs.locked, reviewed.pairs.base
+    turned = locked & (base != noisy.packed.observed)
+    assert turned.sum() > 50
+    for t, targets in enumerate(seen, start=1):
+        assert np.array_equal(targets[locked], base[locked]) == (t > 4), t
+        assert t > 2 or np.array_equal(targets[turned], noisy.packed.observed[turned])
+    ends = found.traces.logits
+    unsure = (base == 0.5).any()
+    assert unsure or np.array_equal(ends[:2], noisy.fitted.traces.logits[:2])
+
+
 def same_end(one: Fitted, other: Fitted) -> None:
     for name in ("probability", "corrected", "error_probability"):
         assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True), name

@@ -47,20 +47,33 @@ def test_one_decision_moves_w_a_little_and_towards_it() -> None:
     up = recalibrated(wrong, np.array([[0], [1], [1]], np.uint8), observed, locked, 1.0, 1.0)
     down = recalibrated(wrong, np.array([[1], [1], [1]], np.uint8), observed, locked, 1.0, 1.0)
     assert down[1, 0] < 0.5 < up[1, 0] < 0.7
-    # By hand at logit 0, which is a knot: its value solves f = σ(-f), .4011; logit .2 lies beyond the next knot.
-    assert up[1, 0] == pytest.approx(expit(0.4010581), abs=1e-4)
-    assert up[2, 0] == pytest.approx(0.2, abs=1e-9)
+    # By hand at logit 0, a knot: shift s and knot k are pulled by the same σ(-m), m = s + k, so s = .04·σ(-m) and
+    # k = σ(-m): m = 1.04·σ(-m), .41390; logit -1.4 lies beyond the next knot and has the shift alone, .04·σ(-m).
+    assert up[1, 0] == pytest.approx(expit(0.413897), abs=1e-4)
+    assert logit(up[2, 0]) == pytest.approx(logit(0.2) + 0.413897 * 0.04 / 1.04, abs=1e-4)
 
 
-def test_what_was_read_among_the_surest_says_nothing_of_the_others() -> None:
-    """500 pairs of W .987 were read and 96.6 % were wrong: those are brought back, and W of .5 stays .5."""
+def test_what_was_read_among_the_surest_says_little_of_the_others() -> None:
+    """500 pairs of W .987 were read and 96.6 % were wrong: those are brought back; W of .5 moves by the shift alone."""
     wrong = np.concatenate((np.full(500, 0.987), np.full(300, 0.987), np.linspace(0.01, 0.8, 400)))[:, None]
     observed = np.ones(wrong.shape, np.uint8)
     locked = (np.arange(len(wrong)) < 500)[:, None]
     error = (np.arange(len(wrong)) < 483)[:, None]
     found = recalibrated(wrong, observed ^ error, observed, locked, 1.0, 1.0)
     assert found[500, 0] == pytest.approx(483 / 500, abs=0.006)
-    assert np.allclose(found[800:], wrong[800:], atol=1e-9)
+    moved = logit(found[800:, 0]) - logit(wrong[800:, 0])
+    assert np.ptp(moved) < 1e-6
+    assert -0.1 < moved[0] < 0
+
+
+def test_a_class_whose_rate_was_read_a_little_too_high_is_brought_down_where_nobody_read() -> None:
+    """All log-odds .3 too high; half of those above 0 were read, none below."""
+    truth, error, observed = invented(8000)
+    high = expit(logit(truth) + 0.3)
+    locked = (high > 0.5) & (np.arange(len(high)) % 2 == 0)[:, None]
+    found = recalibrated(high, observed ^ error, observed, locked, 1.0, 1.0)
+    unread = high < 0.2
+    assert np.abs(found - truth)[unread].mean() < 0.9 * np.abs(high - truth)[unread].mean()
 
 
 def test_the_order_within_a_class_stays() -> None:
