@@ -19,6 +19,9 @@ from core.methods.base import EpochEnd, Method, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
 
+ENOUGH = 2_000
+"""Decisions of a class that suffice to calibrate W: the share of 200 in a bin is known to ±.03."""
+
 
 class Calibrated(Method):
     """Warm up on the record, then train on (1-W)·ỹ + W·(1-ỹ), W = P(label wrong) from network, peer and other visits.
@@ -27,15 +30,16 @@ class Calibrated(Method):
     decisions left out, so that every round of a review has those of the first. W is fitted on observed labels too: the
     pairs that people read are the suspect ones, and leaving them out would make the rest look cleaner than they are.
 
-    Nor is the network told of decisions while it gathers evidence: until `told_after` it is shown a decided pair as it
-    would be shown it undecided. A network that had learned the decisions would foretell those pairs better than any
-    other, and what share of the read labels was wrong at which W would say nothing of the pairs that nobody read.
+    Nor is the network told of the decisions that calibrate W while it gathers evidence: until `told_after` it is shown
+    such a pair as it would be shown it undecided. A network that had learned the decisions would foretell those pairs
+    better than any other, and what share of them was wrong at which W would say nothing of the pairs that nobody read.
+    `ENOUGH` of each observed class, drawn by the seed, are held back like that; the others are trained on at once.
     """
 
     @property
     def told_after(self) -> int:
-        """Last epoch before decisions are trained on, at two thirds of a short run; 0 where there are none."""
-        if not self.decided.any():
+        """Last epoch before the decisions held back are trained on, at two thirds of a short run; 0 without any."""
+        if not self.held.any():
             return 0
         optim = self.config.optim
         return min(self.config.calibrated.window_last, max(optim.warm_up, 2 * optim.epochs // 3))
@@ -49,8 +53,8 @@ class Calibrated(Method):
         """Estimate the noise rates from the peer."""
         pairs, reading = self.setting.pairs, self.setting.peer_reading
         self.fitted_on = fitted_on(pairs)
-        self.decided = pairs.locked & self.fitted_on
-        self.given = np.where(self.decided, pairs.observed, pairs.base)
+        self.held = self._held()
+        self.given = np.where(self.held, pairs.observed, pairs.base)
         self.peer_logit = self.setting.observed_peer.logit
         self.options, self.noise, self.kinds = reading.options, reading.rates, reading.kinds
         self.rates = self.noise
@@ -96,9 +100,9 @@ class Calibrated(Method):
         flagged = self._wrong(evidence, options.siblings != "off", self.of_peer)
         trained = flagged if options.siblings != "flags" else self._wrong(evidence, False, self.of_peer)
         flagged, trained = self._taught(flagged), self._taught(trained)
-        change = np.where((pairs.member | self.decided) & self.noisy_class, trained, 0.0)
+        change = np.where((pairs.member | self.held) & self.noisy_class, trained, 0.0)
         self.shown = np.asarray((1 - change) * self.given + change * (1 - self.given), np.float32)
-        self.corrected = np.where(self.decided, pairs.base, self.shown)
+        self.corrected = np.where(self.held, pairs.base, self.shown)
         self.error_probability = np.where(pairs.locked, 0.0, flagged).astype(np.float32)
         doubted = int((pairs.member & self.noisy_class & (flagged > 0.5)).sum())
         self.counts = {**self.counts, "noisy": doubted, "clean": int(pairs.member.sum()) - doubted}
@@ -114,12 +118,18 @@ class Calibrated(Method):
             return found
         return matched(found, reference, observed, self.fitted_on, options.match == "moments")
 
+    def _held(self) -> np.ndarray:
+        """At most `ENOUGH` decided pairs of each observed class."""
+        pairs, rng = self.setting.pairs, np.random.default_rng(self.setting.seed)
+        held = np.zeros(pairs.locked.shape, np.bool_)
+        for value in (0, 1):
+            decided = np.flatnonzero(pairs.locked & self.fitted_on & (pairs.observed == value))
+            held.flat[rng.permutation(decided)[:ENOUGH]] = True
+        return held
+
     def _taught(self, wrong: np.ndarray) -> np.ndarray:
         pairs, options = self.setting.pairs, self.options
-        return recalibrated(
-            wrong, pairs.known, pairs.observed, pairs.locked & self.fitted_on, options.doubt_shift,
-            options.doubt_reach,
-        )  # fmt: skip
+        return recalibrated(wrong, pairs.known, pairs.observed, self.held, options.doubt_shift, options.doubt_reach)
 
     def state(self) -> dict[str, Tensor]:
         """Give the targets, those that decided pairs have until they are told, and W."""

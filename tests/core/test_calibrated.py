@@ -211,7 +211,11 @@ def at_random(given: Case, share: float) -> pa.Table:
 def test_evidence_of_a_decided_pair_knows_no_more_of_it_than_of_any_other(
     noisy: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the read pairs' W would be nearly right, and what it lacks would say nothing of the unread ones."""
+    """Else the read pairs' W would be nearly right, and what it lacks would say nothing of the unread ones.
+
+    A network that learns by heart, and nothing but it, with decisions on half of the pairs, as chance would have it:
+    told of them at once it tells the read ones' errors apart better by .09 of AUROC.
+    """
     before: list[np.ndarray] = []
     taught = Calibrated._taught
 
@@ -220,13 +224,41 @@ def test_evidence_of_a_decided_pair_knows_no_more_of_it_than_of_any_other(
         return taught(self, found)
 
     monkeypatch.setattr(Calibrated, "_taught", spy)
+    alone = {"calibrated.network_weight": 1.0, "calibrated.trusted_span": 0.01, "optim.learning_rate": 0.01}
+    window = {"optim.epochs": 40, "calibrated.window_first": 8, "calibrated.window_last": 26}
     pairs = lay_on_pairs(noisy.packed, at_random(noisy, 0.5))
-    assert train(noisy.packed, pairs, small(**{"optim.epochs": 24, "calibrated.window_last": 16})) is not None
-    planted_ = noisy.packed.observed != noisy.clean
+    assert train(noisy.packed, pairs, small(**alone, **window)) is not None
+    planted_, ahead = noisy.packed.observed != noisy.clean, []
     for value in (0, 1):
         read, unread = (group & (noisy.packed.observed == value) for group in (pairs.locked, pairs.member))
         told, untold = (roc_auc_score(planted_[group], before[-1][group]) for group in (read, unread))
-        assert abs(told - untold) < 0.08
+        ahead.append(told - untold)
+    assert np.mean(ahead) < 0.04
+
+
+def test_decisions_beyond_those_that_calibrate_are_trained_on_at_once(
+    noisy: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    begin_epoch = Calibrated.begin_epoch
+    pairs = lay_on_pairs(noisy.packed, at_random(noisy, 0.5))
+
+    def spy(self: Calibrated, t: int) -> None:
+        begin_epoch(self, t)
+        seen.append(self.targets.numpy() == pairs.base)
+
+    monkeypatch.setattr(Calibrated, "begin_epoch", spy)
+    monkeypatch.setattr("core.methods.calibrated.ENOUGH", 150)
+    found = train(noisy.packed, pairs)
+    assert found is not None
+    for value in (0, 1):
+        ours = pairs.locked & (noisy.packed.observed == value)
+        turned = ours & (pairs.base != value)
+        assert ours.sum() > 300
+        assert turned.sum() > 60
+        assert 0 < (~seen[0][turned]).sum() < 150 * turned.sum() / ours.sum() + 20
+    assert seen[-1][pairs.locked].all()
+    assert np.array_equal(found.corrected[pairs.locked], pairs.base[pairs.locked])
 
 
 def test_a_decision_is_trained_on_once_the_evidence_is_gathered(
@@ -249,9 +281,6 @@ def test_a_decision_is_trained_on_once_the_evidence_is_gathered(
     for t, targets in enumerate(seen, start=1):
         assert np.array_equal(targets[locked], base[locked]) == (t > 4), t
         assert t > 2 or np.array_equal(targets[turned], noisy.packed.observed[turned])
-    ends = found.traces.logits
-    unsure = (base == 0.5).any()
-    assert unsure or np.array_equal(ends[:2], noisy.fitted.traces.logits[:2])
 
 
 def same_end(one: Fitted, other: Fitted) -> None:
