@@ -19,8 +19,8 @@ from core.methods.base import EpochEnd, Method, auxiliary_losses
 from core.models.losses import masked_bce
 from core.models.miracl import Batch, Output
 
-ENOUGH = 2_000
-"""Decisions of a class that suffice to calibrate W: the share of 200 in a bin is known to ±.03."""
+ENOUGH = 200
+"""Decisions of a class that suffice to calibrate W; `DECISIONS.md` says what fewer and more were worth."""
 
 
 class Calibrated(Method):
