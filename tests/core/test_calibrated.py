@@ -224,6 +224,7 @@ def test_evidence_of_a_decided_pair_knows_no_more_of_it_than_of_any_other(
         return taught(self, found)
 
     monkeypatch.setattr(Calibrated, "_taught", spy)
+    monkeypatch.setattr("core.methods.calibrated.ENOUGH", 10_000)
     alone = {"calibrated.network_weight": 1.0, "calibrated.trusted_span": 0.01, "optim.learning_rate": 0.01}
     window = {"optim.epochs": 40, "calibrated.window_first": 8, "calibrated.window_last": 26}
     pairs = lay_on_pairs(noisy.packed, at_random(noisy, 0.5))
