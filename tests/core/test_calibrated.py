@@ -318,6 +318,18 @@ def test_a_stopped_run_goes_on_and_ends_bit_for_bit_where_a_whole_one_does(
     same_end(noisy.fitted, found)
 
 
+def test_a_run_with_decisions_stopped_before_they_are_told_ends_the_same(
+    reviewed: Case, noisy: Case, tmp_path: Path
+) -> None:
+    batches = -(-int(reviewed.pairs.training.sum()) // 32)
+    fits = small().peer.folds * len(small().peer.penalties) * 2  # the peer of the record, and the one of the decisions
+    assert train(noisy.packed, reviewed.pairs, None, tmp_path, stopped_after(fits + 3 * batches + 1)) is None
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 3
+    found = train(noisy.packed, reviewed.pairs, None, tmp_path)
+    assert found is not None
+    same_end(reviewed.fitted, found)
+
+
 @pytest.mark.parametrize(
     "options",
     [
