@@ -272,7 +272,7 @@ def precision_recall(rows: Sequence[Row]) -> Figure | None:
         ax.set_xlim(0, 1)
         ax.set_ylim(0, 1.02)
     axes[0].set_ylabel("precision of flags")
-    _shared_legend(figure, axes, columns=4)
+    _shared_legend(figure, axes, columns=3)
     return figure
 
 

@@ -25,6 +25,7 @@ from scripts.benchmarks.sources import markdown as sources_markdown
 from scripts.benchmarks.standing import BEST_EPOCH, DEFAULT, best_of, gap_closed, of, rivals_of, with_best_epoch
 from scripts.benchmarks.tables import (
     Course,
+    answered,
     average,
     bold_if,
     by_seed,
@@ -34,6 +35,7 @@ from scripts.benchmarks.tables import (
     markdown_table,
     method_title,
     noise_title,
+    noises_of,
 )
 
 WRITERS = {
@@ -89,18 +91,28 @@ FULL_EPOCHS = 30
 """Measures are told of runs of the paper's length; shorter ones only show that everything runs."""
 
 
-def short_tables(tables: Mapping[str, Sequence[Row]], default: str = DEFAULT) -> str:
-    """The README's tables: test mAP under the seven, and who finds the wrong labels, on the cohort of known truth.
+def short_tables(
+    tables: Mapping[str, Sequence[Row]], default: str = DEFAULT, figures: Mapping[str, str] | None = None
+) -> str:
+    """The README's tables: test mAP under the seven, who finds the wrong labels, and what reading in order removes.
 
-    Test mAP on the eICU demo too, once it was measured.
+    All of the cohort of known truth; test mAP on the eICU demo too, once it was measured. `figures` by link, each with
+    its caption: mAP by epoch, precision of flags and review in order stand under their tables.
     """
     parts = []
+    pictures = {Path(link).stem: [f"![{told}]({link})"] for link, told in (figures or {}).items()}
     found = {c: rows for c, rows in courses(tables.get("robustness", [])).items() if c.epochs == FULL_EPOCHS}
     for place, (course, rows) in enumerate(found.items()):
         if place == 0 or course.cohort == EICU:
             parts += _short_robustness(course, with_best_epoch(rows), default)
         if place == 0:
-            parts += _short_detection(courses(tables.get("detection", [])).get(course, []), default)
+            parts += pictures.get("map_by_epoch", [])
+            for table, write, picture in (
+                ("detection", _short_detection, "precision_recall"),
+                ("repair", _short_repair, "repair"),
+            ):
+                told = write(courses(tables.get(table, [])).get(course, []), default)
+                parts += [*told, *(pictures.get(picture, []) if told else [])]
     return "\n\n".join(parts)
 
 
@@ -151,6 +163,29 @@ def _short_detection(rows: list[Row], default: str) -> list[str]:
     return ["Average precision of wrong labels, by what was recorded, macro over labels.", markdown_table(head, lines)]
 
 
+def _short_repair(rows: list[Row], default: str) -> list[str]:
+    mine = [r for r in rows if r["method"] == default and answered(r["repaired"])]
+    settings = noises_of(mine)
+    if not any(r["reviewed"] for r in mine):
+        return []
+    most = max(r["reviewed"] for r in mine)
+    orders = {"method": "P(label wrong)", "loss": "loss of the same network", "random": "at random"}
+    lines = [
+        [
+            title,
+            *(
+                figure(average([100 * r["repaired"] / most for r in mine
+                                if (r["noise"], r["order"], r["reviewed"]) == (noise, order, most)]), 1)
+                for noise in settings
+            ),
+        ]
+        for order, title in orders.items()
+        if any(r["order"] == order for r in mine)
+    ]  # fmt: skip
+    told = f"Errors removed per 100 pairs read, the first {most:,} of each order, answered as they truly are."
+    return [told, markdown_table(["order", *map(noise_title, settings)], lines)]
+
+
 def put_in_readme(text: str, readme: Path) -> None:
     """Replace what stands between the two marks.
 
@@ -188,5 +223,6 @@ def write_results(rows: Path, out: Path, figures: Path | None = None, readme: Pa
         path.write_text(results_markdown(tables, links), encoding="utf-8")
     os.chmod(out, READABLE)
     if readme is not None:
-        put_in_readme(short_tables(tables), readme)
+        near = {Path(os.path.relpath(path, readme.parent)).as_posix(): told for path, told in drawn.items()}
+        put_in_readme(short_tables(tables, figures=near), readme)
     return out

@@ -305,6 +305,28 @@ def test_the_readme_has_real_patients_after_the_invented_ones():
     assert short_tables({"robustness": real}).count("Test mAP against recorded labels") == 1
 
 
+def test_the_readme_tells_what_reading_in_order_removes_and_shows_pictures_under_their_tables():
+    read = [
+        row("repair", method="calibrated", noise=noise, seed=seed, order=order, reviewed=k, repaired=float(n + seed))
+        for noise, most in (("sym20", 1799), ("bal20", 1499))
+        for seed in (0, 2)
+        for order, k, n in (("method", 2000, most), ("loss", 2000, most - 300), ("random", 2000, 399), ("method", 9, 9))
+    ]
+    other = [row("repair", method="miracl", order="method", reviewed=2000, repaired=1.0)]
+    figures = {f".readme/{name}.svg": name for name in ("repair", "map_by_epoch", "precision_recall", "mixtures_bce")}
+    text = short_tables({"robustness": a_table(), "repair": [*read, *other]}, figures=figures)
+    assert "Errors removed per 100 pairs read, the first 2,000 of each order" in text
+    assert "| order | symmetric .2 | balanced .2 |" in text
+    assert cells(text, "P(label wrong)") == ["90.0", "75.0"]
+    assert cells(text, "loss of the same network") == ["75.0", "60.0"]
+    assert cells(text, "at random") == ["20.0", "20.0"]
+    assert text.index("Share of the gap") < text.index("![map_by_epoch](.readme/map_by_epoch.svg)")
+    assert text.endswith("\n\n![repair](.readme/repair.svg)")
+    assert "mixtures_bce" not in text
+    assert "precision_recall" not in text, "a picture without its table"
+    assert "Errors removed" not in short_tables({"robustness": a_table(), "repair": other})
+
+
 def test_nothing_measured_makes_no_table_and_no_error():
     for write in (robustness_markdown, detection_markdown, ablation_markdown, repair_markdown, cost_markdown):
         assert write([]) == ""
