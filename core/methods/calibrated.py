@@ -21,6 +21,8 @@ from core.models.miracl import Batch, Output
 
 ENOUGH = 200
 """Decisions of a class that suffice to calibrate W; `DECISIONS.md` says what fewer and more were worth."""
+SURE = 0.75
+"""W from which an epoch counts a pair as noisy; as clean up to 1 - `SURE`. Nothing but these counts hangs on it."""
 
 
 class Calibrated(Method):
@@ -104,8 +106,7 @@ class Calibrated(Method):
         self.shown = np.asarray((1 - change) * self.given + change * (1 - self.given), np.float32)
         self.corrected = np.where(self.held, pairs.base, self.shown)
         self.error_probability = np.where(pairs.locked, 0.0, flagged).astype(np.float32)
-        doubted = int((pairs.member & self.noisy_class & (flagged > 0.5)).sum())
-        self.counts = {**self.counts, "noisy": doubted, "clean": int(pairs.member.sum()) - doubted}
+        self.counts |= counted(np.where(self.noisy_class, flagged, 0.0)[pairs.member])
 
     def _wrong(self, evidence: np.ndarray, siblings: bool, reference: np.ndarray | None = None) -> np.ndarray:
         options, observed = self.options, self.setting.pairs.observed
@@ -142,3 +143,9 @@ class Calibrated(Method):
         self.corrected = state["corrected"].numpy()
         self.shown = state.get("shown", state["corrected"]).numpy()
         self.error_probability = state["wrong"].numpy()
+
+
+def counted(wrong: Float[np.ndarray, " pairs"]) -> dict[str, int]:
+    """Pairs of P(label wrong) from `SURE` on as noisy, up to 1 - `SURE` as clean, the rest as uncertain."""
+    noisy, clean = int((wrong >= SURE).sum()), int((wrong <= 1 - SURE).sum())
+    return {"clean": clean, "uncertain": len(wrong) - clean - noisy, "noisy": noisy}

@@ -17,7 +17,7 @@ from core.config import TrainConfig, make_config
 from core.fit import Checkpoints, Fitted, fit, never
 from core.locks import Pairs, lay_on_pairs
 from core.methods.base import EpochEnd
-from core.methods.calibrated import Calibrated
+from core.methods.calibrated import Calibrated, counted
 
 from .test_training import planted
 
@@ -138,6 +138,16 @@ def test_corrected_labels_are_the_record_turned_by_its_probability_of_being_wron
     assert np.allclose(noisy.fitted.corrected, expected, atol=1e-6)
     right = (noisy.fitted.corrected > 0.5) == (noisy.clean == 1)
     assert right[member].mean() > (noisy.packed.observed == noisy.clean)[member].mean() + 0.03
+
+
+def test_an_epoch_counts_the_pairs_that_are_as_good_as_decided_and_those_between(noisy: Case) -> None:
+    """Wrong at three to one or more: noisy; right at three to one or more: clean; the rest uncertain."""
+    given = np.array([0.0, 0.25, 0.26, 0.5, 0.74, 0.75, 1.0], np.float32)
+    assert counted(given) == {"clean": 2, "uncertain": 3, "noisy": 2}
+    first, last = noisy.fitted.rows[0], noisy.fitted.rows[-1]
+    member = noisy.pairs.member
+    assert {part: last[f"n_{part}"] for part in ("clean", "uncertain", "noisy")} == counted(wrong(noisy.fitted)[member])
+    assert (first["n_clean"], first["n_uncertain"], first["n_noisy"]) == (member.sum(), 0, 0), "before any correction"
 
 
 def test_clean_labels_are_left_alone(without_noise: Case) -> None:
