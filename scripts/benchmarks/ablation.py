@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ConfigError
+from scripts.benchmarks.methods import COURSE
 from scripts.benchmarks.robustness import Plan
 from scripts.benchmarks.runner import Job
 
@@ -37,16 +38,7 @@ VARIANTS: dict[str, Variant] = {
     "rank_positives": Variant("full, rank for positives alone", "miracl", (("selection.rank_mode", "pos_only"),)),
     "posterior": Variant("full, mixture's posterior", "miracl", (("correction.uncertainty_source", "posterior"),)),
     "calibrated": Variant("calibrated", "calibrated"),
-    "calibrated_bce": Variant(
-        "BCE on the calibrated preset's course",
-        "bce",
-        (
-            ("optim.scheduler", "cosine30"),
-            ("optim.learning_rate", 2e-3),
-            ("optim.weight_decay", 7e-5),
-            ("optim.decay_from", "first"),
-        ),
-    ),
+    "calibrated_bce": Variant("BCE on the calibrated preset's course", "bce", COURSE),
     "calibrated_paper_course": Variant(
         "calibrated on the paper's course",
         "calibrated",

@@ -22,6 +22,20 @@ from scripts.benchmarks.scene import Scene, head, is_regression, set_scene
 RECALLS = tuple(k / 20 for k in range(1, 21))
 """Where the precision of flags is told for the figures."""
 
+OF_THE_COURSE = (
+    "miracl_score",
+    "loss",
+    "loss_last",
+    "cnlcu_s",
+    "aum",
+    "linc",
+    "el2n",
+    "grand",
+    "data_iq",
+    "neighbours",
+)
+"""Detectors that read how a network trained, for the plain one on the default's course."""
+
 
 def run(job: Job) -> Made:
     """Train one method once; rows of `job.table`, and of the detectors where the method's network is read by them."""
@@ -152,7 +166,7 @@ def suspicion(job: Job, fitted: Fitted) -> dict[str, np.ndarray]:
         return {}
     from core.detectors.registry import scores
 
-    own = {"bce": None, "linc": ("linc",)}.get(job.method, ("miracl_score",))
+    own = {"bce": None, "bce_course": OF_THE_COURSE, "linc": ("linc",)}.get(job.method, ("miracl_score",))
     found = dict(scores(fitted.traces, own, fitted.method.config.detectors))
     if fitted.error_probability is not None:
         found["error_probability"] = fitted.error_probability

@@ -4,9 +4,16 @@ A version is raised by hand when the method's results change; runs of another ve
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+from core.config import CALIBRATED
 from core.errors import ConfigError
+
+COURSE = tuple((name, value) for name, value in CALIBRATED.items() if name.startswith("optim."))
+"""The optimiser, schedule and decay of the default preset, which the methods' own papers do not have."""
+
+ALIKE = (("optim.batch", "auto"),)
+"""The paper's text trains on 128 stays a batch; on cohorts of a few thousand that is half the steps of the others."""
 
 
 @dataclass(frozen=True)
@@ -21,34 +28,48 @@ class Compared:
         Of its results.
     kind
         A ``network`` trained through `core.fit`, or the ``regression`` on hand-made features.
+    preset, options
+        What `make_config` takes where it is not the method's name alone.
     """
 
     title: str
     version: str = "1"
     kind: Literal["network", "regression"] = "network"
+    preset: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+def _on_course(preset: str, title: str, version: str = "1") -> Compared:
+    """A method trained by the default's optimiser: what is left between the two is not the course's."""
+    return Compared(f"{title}, the default's course", version, preset=preset, options=COURSE)
 
 
 METHODS: dict[str, Compared] = {
     "bce": Compared("BCE (FlexCare backbone)"),
     "bce_regularised": Compared("BCE, regularised"),
+    "bce_course": _on_course("bce", "BCE"),
     "focal": Compared("Focal"),
+    "focal_course": _on_course("focal", "Focal"),
     "asl": Compared("ASL"),
     "gce": Compared("GCE"),
+    "gce_course": _on_course("gce", "GCE"),
     "mllsc": Compared("MLLSC"),
     "multit": Compared("MultiT"),
     "medfuse": Compared("MedFuse"),
     "m3care": Compared("M3Care"),
     "linc": Compared("LiNC", "2"),
+    "linc_course": _on_course("linc", "LiNC", "2"),
     "dfd": Compared("DFD", "2"),
     "released": Compared("MIRACL, released code"),
     "paper": Compared("MIRACL, paper's text"),
+    "paper_batch": Compared("MIRACL, paper's text, batch of the others", preset="paper", options=ALIKE),
     "miracl": Compared("MIRACL, class-oriented", "2"),
     "calibrated": Compared("MIRACL Audit, calibrated"),
     "regression": Compared("logistic regression", kind="regression"),
 }
 """Methods by name, in the order of the tables. Those that need several label sources have a table of their own."""
 
-DETECTING = ("bce", "linc", "paper", "miracl", "calibrated")
+DETECTING = ("bce", "bce_course", "linc", "paper", "miracl", "calibrated")
 """Methods whose networks the table of detectors reads."""
 
 

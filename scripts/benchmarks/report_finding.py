@@ -93,7 +93,7 @@ def _detectors(named: dict[str, list[Row]], observed_class: str, measure: str) -
 def detector_title(method: str, detector: str) -> str:
     """A detector, and whose network it read: the plain one's goes unsaid."""
     words = NAMES.get(detector, detector.replace("_", " "))
-    return words if method in (BASE, detector) else f"{words} ({method_title(method)})"
+    return words if method == BASE else f"{words} ({method_title(method)})"
 
 
 def repair_markdown(rows: Sequence[Row]) -> str:

@@ -59,7 +59,7 @@ def jobs(plan: Plan, table: str = "robustness") -> list[Job]:
     """Jobs of a plan: one seed after the other, and one noise after the other, so that what is there is balanced."""
     return [
         Job(table, plan.cohort, name, noise, seed, plan.size, plan.epochs, compared(name).version, plan.place,
-            options=plan.options)
+            preset=compared(name).preset, options=(*plan.options, *compared(name).options))
         for seed in plan.seeds
         for noise in plan.noises
         for name in plan.methods
