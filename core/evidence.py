@@ -207,7 +207,7 @@ def explain(
     packed: PackedCohort,
     pair_rows: Int[np.ndarray, " pairs"],
     pair_labels: Int[np.ndarray, " pairs"],
-    forward: Forward,
+    forward: Forward | None,
     device: torch.device,
     config: EvidenceConfig | None = None,
     progress: Progress | None = None,
@@ -222,7 +222,8 @@ def explain(
         Flagged pairs, the most suspicious first: stay row and label id. The first `max_pairs` are explained.
     forward
         (series, series_lengths, notes, note_lengths) to logits [B, L]; in evaluation mode (`attribution_mode`),
-        float32, rows independent.
+        float32, rows independent. None where they are not (a method with `companions`): a stay's gradient would then
+        be credited with what moved others, so that words alone are found.
     device
         Where `forward` computes.
     config
@@ -247,8 +248,9 @@ def explain(
     pair, row = _visits(packed.patient_ids, pair_rows)
     label = pair_labels[pair]
     parts = []
-    wanted = np.unique(label)
+    wanted = np.unique(label) if forward is not None else np.empty(0, np.int64)
     for done, one in enumerate(wanted.tolist(), start=1):
+        assert forward is not None
         parts.append(_attributions(packed, np.unique(row[label == one]), one, forward, device, config))
         if progress is not None:
             progress("evidence", done, len(wanted))

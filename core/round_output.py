@@ -46,7 +46,8 @@ def evidence_table(
 ) -> pa.Table:
     """Table ``evidence``: what moved the probability of the flagged pairs, most suspect first.
 
-    It is empty where Captum is not installed (a machine that only trains), and ``round.json`` says so.
+    It is empty where Captum is not installed (a machine that only trains), and ``round.json`` says so. Where a stay's
+    prediction depends on its batch, no stay's evidence is its own, and words alone are told.
     """
     if not can_explain():
         progress.stage("no evidence: captum is not installed")
@@ -63,10 +64,12 @@ def evidence_table(
         logits: torch.Tensor = model(Batch(nobody, nobody, series, series_lengths, notes, note_lengths)).logits
         return logits
 
+    alone = not made.fitted.method.companions
     with attribution_mode(model):
         return explain(
-            made.cohort, made.packed, rows.astype(np.int64), labels, forward, place, progress=in_quarters(progress, ask)
-        )
+            made.cohort, made.packed, rows.astype(np.int64), labels, forward if alone else None, place,
+            progress=in_quarters(progress, ask),
+        )  # fmt: skip
 
 
 def round_record(made: Round, place: torch.device, budget: int) -> dict[str, Any]:

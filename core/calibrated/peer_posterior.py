@@ -75,7 +75,8 @@ def read_peer(
     kinds
         Kind of each label; all of one where not given.
     """
-    features, used = features_of(packed, pairs, logit, pairs.observed), fitted_on(pairs)
+    visits = options.siblings != "off"
+    features, used = features_of(packed, pairs, logit, pairs.observed, visits), fitted_on(pairs)
     fold = patient_folds(np.asarray(packed.patient_ids), folds, seed + 1)
     chosen = with_chosen_ridge(options, features, pairs.observed, used, fold, kinds)
     plus, minus = estimated_rates(features, pairs.observed, used, fold, chosen, kinds)
@@ -103,7 +104,8 @@ def peer_posterior(
     ndarray
         float32 [stays, labels]; 0 where a decision is locked, and throughout a group without noise.
     """
-    features, rates, ridge = features_of(packed, pairs, logit, pairs.known), reading.rates, reading.options.ridge
+    visits, rates, ridge = reading.options.siblings != "off", reading.rates, reading.options.ridge
+    features = features_of(packed, pairs, logit, pairs.known, visits)
     weights = fit_through_noise(features, pairs.observed, fitted_on(pairs), rates, ridge, None, reading.kinds)
     q = expit(clean_logit(features, weights))
     wrong = wrong_probability(q, pairs.observed, rates, reading.options.least_doubt)

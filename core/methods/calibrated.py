@@ -63,7 +63,7 @@ class Calibrated(Method):
         span = float(np.mean(1 - self.noise.rho_plus - self.noise.rho_minus))
         self.weight = self.options.network_weight * min(1.0, span / self.options.trusted_span) ** 4
         self.noisy_class = np.where(pairs.observed == 1, self.noise.rho_minus > 0, self.noise.rho_plus > 0)
-        self.of_peer = self._wrong(self.peer_logit, True)
+        self.of_peer = self._wrong(self.peer_logit, self.options.siblings != "off")
         self.shown = self.given
         self.targets: Tensor = self.base
         self.for_heads: Tensor = self.base

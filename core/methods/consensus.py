@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from core.calibrated.peer_posterior import peer_posterior
 from core.hints import Float
 from core.methods.base import Method
 from core.methods.sources import LabelSources, decided, sources_for
@@ -64,8 +65,9 @@ class DawidSkene(Consensus):
 
     Notes
     -----
-    Since the posterior is one of the truth, ``error_probability`` is its distance from the record; there is none where
-    no two sources speak of one pair, as with a single source.
+    Since the posterior is one of the truth, ``error_probability`` is its distance from the record. A label of which no
+    two sources speak has no such posterior: there the peer says what is probably wrong. Without any label that two
+    speak of, as with a single source, there is no ``error_probability``.
     """
 
     fitted: DawidSkeneFit = field(init=False)
@@ -77,5 +79,9 @@ class DawidSkene(Consensus):
         self.fitted = dawid_skene(sources, self.config.method.consensus, counted)
         if self.fitted.identified.any():
             wrong = np.abs(self.fitted.posterior - pairs.observed)
+            if not self.fitted.identified.all():
+                setting = self.setting
+                of_peer = peer_posterior(setting.packed, pairs, setting.observed_peer.logit, setting.peer_reading)
+                wrong = np.where(self.fitted.identified, wrong, of_peer)
             self.error_probability = np.where(pairs.member & sources.stated, wrong, 0.0).astype(np.float32)
         return self.fitted.posterior

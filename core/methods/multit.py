@@ -17,8 +17,9 @@ class MultiT(Method):
 
     Attributes
     ----------
-    rates
-        Estimated at the end of the warm-up; None before.
+    estimated
+        Rates, at the end of the warm-up; None before. They weigh the loss and are not handed out as the cohort's:
+        choosing pairs by low loss makes ρ₊ too high (.5 on clean labels of the synthetic cohort).
 
     Notes
     -----
@@ -27,6 +28,8 @@ class MultiT(Method):
     the rates correct the loss, not the labels. Decided pairs are trusted (weight 1) and take no part in the estimate.
     A round no longer than the warm-up is plain BCE.
     """
+
+    estimated: Rates | None = None
 
     def prepare(self) -> None:
         """Nothing is known of the noise yet."""
@@ -50,17 +53,18 @@ class MultiT(Method):
         options, traces = self.config.method.multit, end.traces
         if t == options.warm_up:
             found = estimate(traces.logits, traces.observed, traces.member, options)
-            self.rates = Rates(found.rho_plus, found.rho_minus)
+            self.estimated = Rates(found.rho_plus, found.rho_minus)
             self._take(found.rho_plus, found.rho_minus)
 
     def state(self) -> dict[str, Tensor]:
         """Give the rates, once there are any."""
-        if self.rates is None:
+        told = self.estimated
+        if told is None:
             return {}
-        return {"rho_plus": torch.from_numpy(self.rates.rho_plus), "rho_minus": torch.from_numpy(self.rates.rho_minus)}
+        return {"rho_plus": torch.from_numpy(told.rho_plus), "rho_minus": torch.from_numpy(told.rho_minus)}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from there."""
         if state:
-            self.rates = Rates(state["rho_plus"].cpu().numpy(), state["rho_minus"].cpu().numpy())
-            self._take(self.rates.rho_plus, self.rates.rho_minus)
+            self.estimated = Rates(state["rho_plus"].cpu().numpy(), state["rho_minus"].cpu().numpy())
+            self._take(self.estimated.rho_plus, self.estimated.rho_minus)

@@ -51,9 +51,13 @@ VARIANTS: dict[str, Variant] = {
     ),
     "calibrated_unmatched": Variant("calibrated, W not matched", "calibrated", (("calibrated.match", "off"),)),
     "calibrated_early": Variant("calibrated, epochs 2 to 12", "calibrated", (("calibrated.window_last", 12),)),
-    "calibrated_network": Variant("calibrated, network alone", "calibrated", (("calibrated.network_weight", 1.0),)),
-    "calibrated_peer": Variant("calibrated, peer alone", "calibrated", (("calibrated.network_weight", 0.0),)),
-    "calibrated_alone": Variant("calibrated, no other visits", "calibrated", (("calibrated.siblings", "off"),)),
+    "calibrated_network": Variant(
+        "calibrated, W's order by the network alone", "calibrated", (("calibrated.network_weight", 1.0),)
+    ),
+    "calibrated_peer": Variant(
+        "calibrated, W's order by the peer alone", "calibrated", (("calibrated.network_weight", 0.0),)
+    ),
+    "calibrated_alone": Variant("calibrated, no other visits", "calibrated", (("calibrated.siblings", "off"),), "2"),
     "calibrated_flags": Variant("calibrated, visits for flags", "calibrated", (("calibrated.siblings", "flags"),)),
     "calibrated_contrast": Variant(
         "calibrated, with heads and contrast", "calibrated", (("loss.heads", "lambda"), ("loss.contrast", "patient"))
@@ -62,7 +66,10 @@ VARIANTS: dict[str, Variant] = {
         "calibrated, the paper's schedule", "calibrated", (("optim.scheduler", "cosine10"),)
     ),
 }
-"""Rows of the table by name. Corrections by one signal alone go without the contrast, as the paper's do."""
+"""Rows of the table by name. Corrections by one signal alone go without the contrast, as the paper's do.
+
+Noise rates and the level of W are the peer's in every row of `calibrated`.
+"""
 
 NOISES = ("sym20", "fp20", "bal20")
 """The paper's ablation: (0, .2), (.2, .2), and balanced .2."""

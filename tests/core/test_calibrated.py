@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from core.calibrated.siblings import evidence_features
 from core.cohort.tensors import PackedCohort, pack_cohort
 from core.config import TrainConfig, make_config
 from core.fit import Checkpoints, Fitted, fit, never
@@ -364,6 +365,24 @@ def test_every_option_trains_and_tells_planted_noise_apart(options: dict[str, An
 
 
 # What training leaves behind (core.traces)
+
+
+@pytest.mark.parametrize("siblings", ["off", "both"])
+def test_where_other_visits_are_off_nothing_reads_them(
+    siblings: str, noisy: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the network's evidence nor the rates and the level of W that the peer gives."""
+    asked: list[bool] = []
+
+    def spy(*given: Any) -> np.ndarray:
+        asked.append(given[-1])
+        return evidence_features(*given)
+
+    monkeypatch.setattr("core.calibrated.peer_posterior.evidence_features", spy)
+    fitted = train(noisy.packed, noisy.pairs, small(**{"calibrated.siblings": siblings}))
+    assert fitted is not None
+    assert len(asked) > 3
+    assert set(asked) == {siblings == "both"}
 
 
 def test_at_each_epoch_s_end_the_traces_hold_the_epochs_so_far(noisy: Case) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 from hypothesis import given, settings
@@ -151,6 +152,9 @@ def test_terms_are_found_in_notes_that_only_readers_see(cohort_folder: Make) -> 
     table = explain(cohort, packed, np.array([0]), np.array([HYPERTENSION]), Linear(packed), CPU)
     assert "term" in table["method"].to_pylist()
     assert not [r for r in table.to_pylist() if r["method"] == "gradient" and r["kind"] == "note"]
+    words = explain(cohort, packed, np.array([0]), np.array([HYPERTENSION]), None, CPU)
+    assert words.equals(table.filter(pc.equal(table["method"], "term"))), "without a network's gradients"
+    assert words.num_rows
 
 
 def test_explaining_is_deterministic_whatever_the_batches_and_stops_at_the_limit(cohort_folder: Make) -> None:

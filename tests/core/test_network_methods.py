@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -23,6 +24,7 @@ from core.models.losses import masked_bce
 from core.models.m3care import M3Care
 from core.models.medfuse import MedFuse
 from core.models.miracl import Batch
+from core.training import train_round
 
 from .tiny_cohort import learnable_cohort
 
@@ -96,6 +98,17 @@ def test_only_m3care_asks_for_batches_of_mixed_lengths() -> None:
     assert M3CareMethod.companions
     assert not MedFuseMethod.companions
     assert not DFD.companions
+
+
+@pytest.mark.parametrize(("preset", "told"), [("m3care", False), ("medfuse", True)])
+def test_where_a_prediction_depends_on_others_of_its_batch_no_gradient_is_told_as_a_stay_s_own(
+    folder: Path, tmp_path: Path, preset: str, told: bool
+) -> None:
+    cohort = open_cohort(folder / "cohort")
+    out = train_round(cohort, tmp_path / "run", make_config(preset, "compact", **QUICK), round_id=1, seed=3, budget=40)
+    assert out is not None
+    evidence = pq.read_table(out / "evidence.parquet")
+    assert ("gradient" in evidence["method"].to_pylist()) == told
 
 
 @pytest.mark.parametrize("kind", ["vclub", "cross_covariance", "off"])

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from core.cohort.labelset import PHENOTYPES
 from core.cohort.store import Cohort, open_cohort, write_cohort
 from core.config import make_config
 from core.methods.registry import METHODS, WEIGHING
@@ -41,16 +43,21 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """The same labels as two readers tell them, and codes (the primary source) that lost every second positive."""
+    return told_by_three(tmp_path_factory.mktemp("made") / "cohort")
+
+
+def told_by_three(folder: Path, read: int = 5) -> Cohort:
+    """The labels as two readers tell the first `read`, and codes (the primary source) that lost every second one."""
     parts = learnable_tables()
     labels = parts["labels"]
     observed = labels["observed"].to_numpy()
     coded = observed * (np.arange(len(observed)) % 2)
     index, said = labels.column_names.index("source"), labels.column_names.index("observed")
     told = [labels.set_column(said, "observed", pa.array(coded))]
-    told += [labels.set_column(index, "source", pa.array([name] * len(labels))) for name in ("ada", "bo")]
+    first = pa.array([label.key for label in PHENOTYPES[:read]])
+    by_readers = labels.filter(pc.is_in(labels["label"], first))
+    told += [by_readers.set_column(index, "source", pa.array([name] * len(by_readers))) for name in ("ada", "bo")]
     parts["labels"] = pa.concat_tables([table.cast(labels.schema) for table in told])
-    folder = tmp_path_factory.mktemp("made") / "cohort"
     write_cohort(folder, parts, manifest_fields(5))
     return open_cohort(folder)
 
@@ -81,6 +88,23 @@ def test_each_reads_all_sources_of_the_cohort(several: Cohort, tmp_path: Path, p
         np.testing.assert_array_equal(train["suggested"], agreed)
     else:
         assert (train["corrected"] != train["observed"]).any()
+
+
+def test_of_a_label_that_one_source_alone_tells_dawid_skene_leaves_the_doubt_to_the_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its posterior is the record there: a doubt of 0 would say that every such label is right."""
+    doubt = 0.3125
+    monkeypatch.setattr(
+        "core.methods.consensus.peer_posterior", lambda packed, *_: np.full(packed.observed.shape, doubt, np.float32)
+    )
+    out = round_of(told_by_three(tmp_path / "cohort", read=1), tmp_path / "run", "dawid_skene")
+    pair = pq.read_table(out / "pair.parquet").to_pandas()
+    train = pair[pair["split"] == "train"]
+    of_one = train["label_id"] > 0
+    assert (train["error_probability"][of_one] == doubt).all()
+    assert not (train["error_probability"][~of_one] == doubt).any()
+    assert (train["error_probability"][~of_one] > 0.5).any(), "two readers against the code"
 
 
 @pytest.mark.parametrize("preset", WEIGHING)
