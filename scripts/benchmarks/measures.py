@@ -11,7 +11,7 @@ import numpy as np
 from core.noise.settings import HOSPITAL, SEVEN
 from scripts.benchmarks.report_finding import random_repaired
 from scripts.benchmarks.rows import Row
-from scripts.benchmarks.standing import BASE, CLEAN, DEFAULT, behind, best_of, gap_closed, of, rivals_of
+from scripts.benchmarks.standing import BASE, CLEAN, DEFAULT, ON_COURSE, behind, best_of, gap_closed, of, rivals_of
 from scripts.benchmarks.tables import answered, average, by_seed, figure, grouped, markdown_table, noise_title
 
 OWN_DETECTOR = "error_probability"
@@ -95,9 +95,10 @@ def _gaps(rows: Sequence[Row], default: str, wish: Wanted) -> list[Measure]:
     told = []
     for noise in SEVEN:
         least = dict(zip(("sym20", "sym40"), wish.gap, strict=False)).get(noise, wish.gap[2])
-        share = gap_closed(rows, default, noise)
+        share, on_course = gap_closed(rows, default, noise), gap_closed(rows, default, noise, ON_COURSE)
         asked = f"gap closed, {noise_title(noise)}: at least {figure(least, 2)}"
-        told.append(Measure(asked, figure(share, 3), share >= least if answered(share) else None))
+        came = figure(share, 3) + (f" ({figure(on_course, 2)} of BCE's on its course)" if answered(on_course) else "")
+        told.append(Measure(asked, came, share >= least if answered(share) else None))
     return told
 
 
@@ -112,7 +113,7 @@ def _ahead(rows: Sequence[Row], default: str, wish: Wanted) -> list[Measure]:
     late = behind(rows, default, networks, SEVEN, wish.level)
     complete = all(len(by_seed(of(rows, default, n), "map")) > 1 and best_of(rows, networks, n) for n in SEVEN)
     return [
-        _count("above the paper's form", rows, default, ["paper"], wish.above_paper),
+        _count("above the paper's form", rows, default, ["paper", "paper_batch"], wish.above_paper),
         _count("above regularised BCE", rows, default, ["bce_regularised"], len(SEVEN)),
         Measure(
             f"at least {figure(wish.of_best_epoch, 2)} of BCE's best epoch, in each of the seven",
@@ -204,20 +205,26 @@ def _of_detector(rows: Sequence[Row], default: str, noise: str, observed_class: 
 
 def _no_harm(rows: Sequence[Row], default: str) -> Measure:
     settings = (CLEAN, *SEVEN, *HOSPITAL)
+    mine = [(n, r) for n in settings for r in of(rows, default, n)]
     change = {
-        (n, r["seed"]): r["accuracy_after"] - r["accuracy_before"]
-        for n in settings
-        for r in of(rows, default, n)
-        if answered(r["accuracy_after"]) and answered(r["accuracy_before"])
+        (n, r["seed"]): int(r["wrong_before"] - r["wrong_after"])
+        for n, r in mine
+        if answered(r["wrong_after"]) and answered(r["wrong_before"])
+    }
+    of_class = {
+        (n, r["seed"], told): int(r[f"repaired_{group}"] - r[f"harmed_{group}"])
+        for n, r in mine
+        for told, group in (("present", "positive"), ("absent", "negative"))
+        if answered(r[f"repaired_{group}"]) and answered(r[f"harmed_{group}"])
     }
     worst = min(change, key=lambda k: change[k], default=None)
-    came = (
-        "–" if worst is None else f"least change {figure(change[worst], 4)}, {noise_title(worst[0])}, seed {worst[1]}"
-    )
+    came = "–" if worst is None else f"least change {_signed(change[worst])}, {noise_title(worst[0])}, seed {worst[1]}"
+    if of_class and of_class[low := min(of_class, key=lambda k: of_class[k])] < 0:
+        came += f"; of those recorded {low[2]} {_signed(of_class[low])}, {noise_title(low[0])}, seed {low[1]}"
     met: bool | None = None
     if worst is not None and change[worst] < 0:
         met = False
-    elif {n for n, _ in change} == set(settings):
+    elif change and change.keys() == {(n, seed) for n in settings for _, seed in change}:
         met = True
     return Measure("no fewer right labels after correction: twelve settings, every seed", came, met)
 
@@ -241,9 +248,11 @@ def _repair(rows: Sequence[Row], default: str, wish: Wanted) -> list[Measure]:
             by_seed([r for r in of(rows, default, noise) if r["order"] == "method" and r["reviewed"] == k], "map")
             for k in (0, wish.reviews)
         )
-        gain = average([after[s] - before[s] for s in after.keys() & before.keys()])
+        gains = [after[s] - before[s] for s in after.keys() & before.keys()]
+        gain = average(gains)
         asked = f"mAP after {wish.reviews:,} locked reviews above before, {noise_title(noise)}"
-        told.append(Measure(asked, figure(gain, 4), None if gain is None else gain > 0))
+        spread = f" ({figure(min(gains), 4)} to {figure(max(gains), 4)} over seeds)" if len(gains) > 1 else ""
+        told.append(Measure(asked, figure(gain, 4) + spread, None if gain is None else gain > 0))
     return told
 
 
@@ -272,6 +281,10 @@ def _calibration(robustness: Sequence[Row], repair: Sequence[Row], default: str,
             )
         )
     return told
+
+
+def _signed(labels: int) -> str:
+    return f"{labels:,}".replace("-", "−") + " labels"
 
 
 def _mean(rows: Sequence[Row], method: str, noise: str, measure: str) -> float:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from scripts.benchmarks.ablation import VARIANTS
-from scripts.benchmarks.methods import METHODS
+from scripts.benchmarks.methods import COURSE, METHODS
 from scripts.benchmarks.rows import Row
 from scripts.benchmarks.standing import (
     BASE,
     BEST_EPOCH,
     CLEAN,
     DEFAULT,
+    ON_COURSE,
     Standing,
     best_of,
     gap_closed,
@@ -78,6 +79,7 @@ def _robustness(course: Course, rows: list[Row], default: str) -> list[str]:
                     if m != BASE
                 ),
             ),
+            *_on_one_course(rows, default, against_noise),
         ]
     if any(row.get("bootstrap") for row in rows):
         parts += [
@@ -99,23 +101,41 @@ def _robustness(course: Course, rows: list[Row], default: str) -> list[str]:
     return parts
 
 
+def _on_one_course(rows: Sequence[Row], default: str, noises: Sequence[str]) -> list[str]:
+    """The gap's shares where BCE at both its ends is trained by the default's optimiser, as these methods are."""
+    alike = [m for m in _methods(rows) if m == default or (m in METHODS and METHODS[m].options == COURSE)]
+    lines = [
+        [_title(m), *(figure(gap_closed(rows, m, n, ON_COURSE), 2) for n in noises)] for m in alike if m != ON_COURSE
+    ]
+    if not of_any(rows, ON_COURSE):
+        return []
+    return [
+        f"**The same on one course**: BCE at both ends of the gap has the optimiser, schedule and decay of "
+        f"{method_title(default)}, as every method of this table has.",
+        markdown_table(["method", *map(noise_title, noises)], lines),
+    ]
+
+
 def _tests(rows: Sequence[Row], default: str, kinds: tuple[str, ...], whom: str) -> list[str]:
-    found = standings(rows, default, rivals_of(rows, default, kinds), noisy(rows))
+    rivals = rivals_of(rows, default, kinds)
+    found = standings(rows, default, rivals, noisy(rows))
     if not found:
         return []
-    head = ["noise", "against", "difference", "Welch p", "Holm", "paired p", "Holm", "95 % over patients"]
+    measured = {held.noise: sum(bool(of(rows, name, held.noise)) for name in rivals) for held in found}
+    head = ["noise", "against", "best of", "difference", "Welch p", "Holm", "paired p", "Holm", "95 % over patients"]
     return [
         f"**{method_title(default)} against {whom}.** One-sided tests over seeds that it is ahead (near 1: it is "
         "behind), with Holm's correction over the table's rows; the interval is of the difference, with test patients "
         "resampled.",
-        markdown_table(head, map(_test_line, found)),
+        markdown_table(head, (_test_line(held, measured[held.noise]) for held in found)),
     ]
 
 
-def _test_line(held: Standing) -> list[str]:
+def _test_line(held: Standing, measured: int) -> list[str]:
     return [
         noise_title(held.noise),
         method_title(held.rival),
+        str(measured),
         figure(held.own.mean - held.other.mean, 4),
         *map(p_value, (held.welch.p, held.welch_holm, held.paired.p, held.paired_holm)),
         _interval(held.low, held.high, 4),
@@ -133,14 +153,47 @@ def _labels(
     for name in correcting:
         cells = []
         for n in noises:
-            was, now = (by_seed(of(rows, name, n), f"accuracy_{when}") for when in ("before", "after"))
-            fewer = sum(now[s] < was[s] for s in now.keys() & was.keys())
+            was, now = (by_seed(of(rows, name, n), f"wrong_{when}") for when in ("before", "after"))
+            fewer = sum(now[s] > was[s] for s in now.keys() & was.keys())
             cells.append(figure(_mean(rows, name, n, "accuracy_after"), 4) + (f" ↓{fewer}" if fewer else ""))
         lines.append([(title or _title)(name), *cells])
     return [
         f"**Right labels among training pairs, before and after correction** (↓k: fewer than before in k of {runs} "
         "runs).",
         markdown_table(["method", *map(noise_title, noises)], lines),
+        *_by_class(rows, correcting, noises, title or _title),
+    ]
+
+
+def _by_class(
+    rows: Sequence[Row], methods: Sequence[str], noises: Sequence[str], title: Callable[[str], str]
+) -> list[str]:
+    """Labels put right less labels put wrong, by what was recorded: a gain in one class can hide a loss elsewhere."""
+    lines = []
+    for name in methods:
+        for told, group in (("present", "positive"), ("absent", "negative")):
+            gains = [
+                [
+                    float(r[f"repaired_{group}"] - r[f"harmed_{group}"])
+                    for r in of(rows, name, n)
+                    if answered(r[f"repaired_{group}"]) and answered(r[f"harmed_{group}"])
+                ]
+                for n in noises
+            ]
+            if any(gain for gained in gains for gain in gained):
+                worse = [sum(gain < 0 for gain in gained) for gained in gains]
+                cells = [
+                    (f"{mean:,.0f}".replace("-", "−") if (mean := average(gained)) is not None else "–")
+                    + (f" ↓{k}" if k else "")
+                    for gained, k in zip(gains, worse, strict=True)
+                ]
+                lines.append([title(name), told, *cells])
+    if not lines:
+        return []
+    return [
+        "**Labels put right less labels put wrong, by what was recorded**, mean over seeds (↓k: more put wrong, in k "
+        "runs).",
+        markdown_table(["method", "recorded", *map(noise_title, noises)], lines),
     ]
 
 

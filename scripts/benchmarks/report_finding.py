@@ -93,7 +93,9 @@ def _detectors(named: dict[str, list[Row]], observed_class: str, measure: str) -
 def detector_title(method: str, detector: str) -> str:
     """A detector, and whose network it read: the plain one's goes unsaid."""
     words = NAMES.get(detector, detector.replace("_", " "))
-    return words if method == BASE else f"{words} ({method_title(method)})"
+    if method == BASE:
+        return words
+    return f"{words} ({'its own network' if method == detector else method_title(method)})"
 
 
 def repair_markdown(rows: Sequence[Row]) -> str:
