@@ -4,8 +4,6 @@ A run's first epochs are left out: labels are not corrected yet, and the first i
 machines are told as ratios, medians of several runs.
 """
 
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +26,7 @@ from scripts.benchmarks.robustness import Plan
 from scripts.benchmarks.rows import Row
 from scripts.benchmarks.runner import Job, Made
 from scripts.benchmarks.scene import Scene, config_of, head, set_scene
+from scripts.benchmarks.written import peak_mib
 
 METHODS = ("bce", "focal", "asl", "gce", "mllsc", "multit", "medfuse", "m3care", "linc", "dfd", "paper", "miracl",
            "calibrated")  # fmt: skip
@@ -53,16 +52,17 @@ def run(job: Job) -> Made:
     -------
     dict
         A row a repeat: median seconds an epoch of both and their ratio; the share of its epochs that the method spends
-        after the batches (selection, correction, estimates); the process's peak memory, or the accelerator's.
+        after the batches (selection, correction, estimates); what the run takes beside its epochs, seconds (the peer's
+        fits among it); the process's peak memory, or the accelerator's.
     """
     began = time.perf_counter()
     scene, packed = set_scene(job)
     backbone = config_of(replace(job, method="bce"))
     rows: list[Row] = []
     for repeat in range(REPEATS):
-        own, share = _timed(job, scene, packed, scene.config)
+        own, share, outside = _timed(job, scene, packed, scene.config)
         if repeat == 0:
-            peak = peak_mib(job.place.device)
+            peak = most_held(job.place.device)
         other = own if job.method == "bce" else _timed(job, scene, packed, backbone)[0]
         rows.append(
             {
@@ -72,23 +72,26 @@ def run(job: Job) -> Made:
                 "bce_seconds_per_epoch": other,
                 "ratio": own / other,
                 "own_share": share,
+                "outside_seconds": outside,
                 "peak_mib": peak,
             }
         )
     return {"cost": rows}
 
 
-def _timed(job: Job, scene: Scene, packed: PackedCohort, config: TrainConfig) -> tuple[float, float]:
-    """Median seconds of the epochs after the warm-up, and the share spent at their ends."""
+def _timed(job: Job, scene: Scene, packed: PackedCohort, config: TrainConfig) -> tuple[float, float, float]:
+    """Median seconds of the epochs after the warm-up, the share spent at their ends, seconds beside all epochs."""
+    began = time.perf_counter()
     with clocked() as spent:
         fitted = fit(
             packed, scene.pairs, config, seed=job.seed, place=choose_device(job.place.device),
             persistence=scene.prepared.persistence,
         )  # fmt: skip
     assert fitted is not None
-    first = config.optim.warm_up
-    seconds = np.array([row["seconds"] for row in fitted.rows])[first:]
-    return float(np.median(seconds)), float(np.sum(spent[first:]) / np.sum(seconds))
+    took, first = time.perf_counter() - began, config.optim.warm_up
+    every = np.array([row["seconds"] for row in fitted.rows])
+    seconds = every[first:]
+    return float(np.median(seconds)), float(np.sum(spent[first:]) / np.sum(seconds)), took - float(every.sum())
 
 
 @contextmanager
@@ -112,9 +115,6 @@ def clocked() -> Iterator[list[float]]:
         yield spent
 
 
-def peak_mib(device: str) -> float:
-    """Most memory held so far, MiB: by the process, or on the accelerator."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / MIB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
+def most_held(device: str) -> float:
+    """Most memory held so far, MiB: by this process itself, whatever started it, or on the accelerator."""
+    return torch.cuda.max_memory_allocated() / MIB if device == "cuda" else peak_mib()

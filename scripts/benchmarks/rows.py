@@ -123,7 +123,8 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             {
                 **_KEY,
                 "repeat": pa.int64(),
-                **_numbers("seconds_per_epoch", "bce_seconds_per_epoch", "ratio", "own_share", "peak_mib"),
+                **_numbers("seconds_per_epoch", "bce_seconds_per_epoch", "ratio", "own_share", "outside_seconds"),
+                **_numbers("peak_mib"),
                 **_MACHINE,
             }.items()
         )

@@ -196,6 +196,7 @@ def test_cost_is_told_beside_the_backbones_in_the_same_process(place: Place) -> 
         assert row["ratio"] == pytest.approx(row["seconds_per_epoch"] / row["bce_seconds_per_epoch"])
         assert 0 < row["own_share"] < 1
         assert row["peak_mib"] > 50
+        assert row["outside_seconds"] > 0
 
 
 def test_rows_say_what_they_were_made_on(tmp_path: Path) -> None:
