@@ -244,7 +244,8 @@ def markdown(made: Sequence[Row]) -> str:
         return [
             "**Test mAP, last epoch.** Bold: the highest mean of those that do without the truth.",
             _grid(present, scenarios, "map"),
-            "**Share of training labels right** as handed out at the end.",
+            "**Share of training labels right** as handed out at the end, of those that the method was given: where "
+            "sources leave stays out, the best single one speaks of fewer than all together do.",
             _grid(present, scenarios, "accuracy_after"),
             "**Sources**: share of their labels that is right, and their mean weight where they speak.",
             _believed(present, scenarios),
