@@ -41,8 +41,8 @@ def linc(traces: Traces, config: AccumulatorConfig) -> Float[np.ndarray, "stays 
 
     Notes
     -----
-    Nearly in proportion to the fall of the trust α where nothing is clipped (the decay of α apart). Clipped at 1, as targets need it, α ties all records that
-    the network agrees with and loses the order among negatives.
+    Nearly in proportion to the fall of the trust α where nothing is clipped (the decay of α apart). Clipped at 1, as
+    targets need it, α ties all records that the network agrees with and loses the order among negatives.
     """
     return sum_over(traces, trust_gradient, window(traces.epochs, 1, config.epochs))
 
