@@ -21,6 +21,8 @@ from core.models.miracl import Batch, Output
 
 ENOUGH = 200
 """Decisions of a class that suffice to calibrate W; `DECISIONS.md` says what fewer and more were worth."""
+LEAST_SPAN = 0.1
+"""1 - ρ₊ - ρ₋ below which a record says next to nothing, and W too little for any label to be changed by it."""
 SURE = 0.75
 """W from which an epoch counts a pair as noisy; as clean up to 1 - `SURE`. Nothing but these counts hangs on it."""
 
@@ -36,6 +38,8 @@ class Calibrated(Method):
     such a pair as it would be shown it undecided. A network that had learned the decisions would foretell those pairs
     better than any other, and what share of them was wrong at which W would say nothing of the pairs that nobody read.
     `ENOUGH` of each observed class, drawn by the seed, are held back like that; the others are trained on at once.
+
+    Where the rates come near to 1 together (`LEAST_SPAN`), no label is changed: W still says what to read first.
     """
 
     @property
@@ -62,7 +66,8 @@ class Calibrated(Method):
         self.rates = self.noise
         span = float(np.mean(1 - self.noise.rho_plus - self.noise.rho_minus))
         self.weight = self.options.network_weight * min(1.0, span / self.options.trusted_span) ** 4
-        self.noisy_class = np.where(pairs.observed == 1, self.noise.rho_minus > 0, self.noise.rho_plus > 0)
+        found = np.where(pairs.observed == 1, self.noise.rho_minus > 0, self.noise.rho_plus > 0)
+        self.noisy_class = found & (span >= LEAST_SPAN)
         self.of_peer = self._wrong(self.peer_logit, self.options.siblings != "off")
         self.shown = self.given
         self.targets: Tensor = self.base

@@ -165,6 +165,19 @@ def test_without_noise_corrected_labels_are_trained_on_as_they_were_recorded(wit
     assert all(row["loss_corrected"] == row["loss_bce"] for row in without_noise.fitted.rows)
 
 
+def test_where_records_say_next_to_nothing_no_label_is_changed_and_pairs_are_still_ranked(
+    noisy: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.methods.calibrated.LEAST_SPAN", 1.1)  # of these, 1 - ρ₊ - ρ₋ is about .6
+    fitted = train(noisy.packed, noisy.pairs)
+    assert fitted is not None
+    assert np.array_equal(fitted.corrected, noisy.packed.observed)
+    assert all(row["loss_corrected"] == row["loss_bce"] for row in fitted.rows)
+    assert fitted.rows[-1]["n_noisy"] == 0
+    group = noisy.pairs.member & (noisy.packed.observed == 1)
+    assert roc_auc_score((noisy.packed.observed != noisy.clean)[group], wrong(fitted)[group]) > 0.75
+
+
 def test_test_stays_and_unstated_pairs_are_never_changed(noisy: Case, tmp_path: Path) -> None:
     test = np.asarray(noisy.packed.is_test)
     assert np.array_equal(noisy.fitted.corrected[test], noisy.packed.observed[test])
