@@ -6,12 +6,21 @@ A measure for which rows are missing is "not measured", never met. The threshold
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from core.noise.settings import HOSPITAL, SEVEN
 from scripts.benchmarks.report_finding import random_repaired
 from scripts.benchmarks.rows import Row
-from scripts.benchmarks.standing import BASE, CLEAN, DEFAULT, ON_COURSE, behind, best_of, gap_closed, of, rivals_of
+from scripts.benchmarks.standing import (
+    BASE,
+    CLEAN,
+    DEFAULT,
+    ON_COURSE,
+    behind,
+    best_of,
+    gap_closed,
+    mean_difference,
+    of,
+    rivals_of,
+)
 from scripts.benchmarks.tables import answered, average, by_seed, figure, grouped, markdown_table, noise_title
 
 OWN_DETECTOR = "error_probability"
@@ -188,12 +197,11 @@ def _highest(rows: Sequence[Row], default: str, noise: str) -> bool | None:
         found = grouped(
             (r for r in here if r["observed_class"] == observed_class), lambda r: (r["method"], r["detector"])
         )
-        means = {name: float(np.mean([r["average_precision"] for r in mine])) for name, mine in found.items()}
-        own = means.pop((default, OWN_DETECTOR), None)
-        if own is not None and means:
-            held.append(own >= max(means.values()))
-        elif means:
+        own = found.pop((default, OWN_DETECTOR), None)
+        if own is None and found:
             return None
+        leads = [mean_difference(own or [], other, "average_precision") for other in found.values()]
+        held += [min(lead for lead in leads if answered(lead)) >= 0] if any(map(answered, leads)) else []
     return all(held) if held else None
 
 

@@ -183,7 +183,7 @@ def _by_class(
             if any(gain for gained in gains for gain in gained):
                 worse = [sum(gain < 0 for gain in gained) for gained in gains]
                 cells = [
-                    (f"{mean:,.0f}".replace("-", "−") if (mean := average(gained)) is not None else "–")
+                    (f"{round(mean):,}".replace("-", "−") if (mean := average(gained)) is not None else NONE)
                     + (f" ↓{k}" if k else "")
                     for gained, k in zip(gains, worse, strict=True)
                 ]

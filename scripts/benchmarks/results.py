@@ -136,7 +136,8 @@ def _short_robustness(course: Course, rows: list[Row], default: str) -> list[str
     best_rest = [m for n in noises if (m := best_of(rows, rest, n)) is not None]
     if best_rest:
         listed.insert(1, max(dict.fromkeys(best_rest), key=best_rest.count))
-    tops = {n: best_of(rows, [m for m in listed if m != BEST_EPOCH], n) for n in noises}
+    tops = {n: best_of(rows, dict.fromkeys(r["method"] for r in rows if r["method"] != BEST_EPOCH), n) for n in noises}
+    listed[1:1] = dict.fromkeys(m for m in tops.values() if m is not None and m not in listed)
     lines = []
     for method in listed:
         means = {n: average([*by_seed(of(rows, method, n), "map").values()]) for n in noises}

@@ -35,7 +35,7 @@ class Standing:
     noise, rival
         Which noise, and who is the best of the others by mean mAP.
     own, other
-        Both over seeds.
+        Both over the seeds that both have.
     welch, paired
         One-sided tests that the method is ahead, over seeds.
     welch_holm, paired_holm
@@ -101,13 +101,18 @@ def best_of(rows: Sequence[Row], names: Iterable[str], noise: str, measure: str 
 
 
 def standings(rows: Sequence[Row], method: str, rivals: Sequence[str], noises: Sequence[str]) -> list[Standing]:
-    """Hold a method against the best of its rivals under each noise in which both have runs."""
+    """Hold a method against the best of its rivals under each noise in which both have runs, seed by seed.
+
+    A rival that lacks seeds is held against the method's runs of those it has.
+    """
     found = []
     for noise in noises:
-        rival = best_of(rows, rivals, noise)
         mine = of(rows, method, noise)
-        if rival is None or not by_seed(mine, "map"):
+        lead = {name: mean_difference(of(rows, name, noise), mine) for name in rivals}
+        known = {name: value for name, value in lead.items() if not np.isnan(value)}
+        if not known:
             continue
+        rival = max(known, key=lambda name: known[name])
         found.append((noise, rival, *_held(mine, of(rows, rival, noise))))
     welch = holm([w.p for *_, w, _, _ in found])
     paired = holm([p.p for *_, p, _ in found])
@@ -117,12 +122,18 @@ def standings(rows: Sequence[Row], method: str, rivals: Sequence[str], noises: S
     ]
 
 
+def mean_difference(one: Sequence[Row], other: Sequence[Row], measure: str = "map") -> float:
+    """Mean of a measure's difference over the seeds that both have; NaN without any."""
+    a, b = by_seed(one, measure), by_seed(other, measure)
+    return mean_sd([a[s] - b[s] for s in sorted(a.keys() & b.keys())]).mean
+
+
 def _held(mine: Sequence[Row], theirs: Sequence[Row]) -> tuple[Summary, Summary, TTest, TTest, tuple[float, float]]:
     a, b = by_seed(mine, "map"), by_seed(theirs, "map")
     seeds = sorted(a.keys() & b.keys())
-    left, right = list(a.values()), list(b.values())
-    pairs = paired_test([a[s] for s in seeds], [b[s] for s in seeds])
-    return mean_sd(left), mean_sd(right), welch_test(left, right), pairs, patient_interval(mine, theirs)
+    left, right = [a[s] for s in seeds], [b[s] for s in seeds]
+    tests = welch_test(left, right), paired_test(left, right)
+    return mean_sd(left), mean_sd(right), *tests, patient_interval(mine, theirs)
 
 
 def patient_interval(mine: Sequence[Row], theirs: Sequence[Row] | None = None) -> tuple[float, float]:

@@ -127,6 +127,31 @@ def test_the_second_best_is_tested_welch_and_paired_with_holm():
     assert cells(against, "symmetric .2")[:3] == ["logistic regression", "1", ".0000"]
 
 
+def test_a_rival_that_lacks_seeds_is_held_against_the_same_seeds():
+    """Its one run is above the mean of the other's three, and below the run of its own seed."""
+    rows = [*runs("calibrated", "sym20", [0.50, 0.40, 0.42]), *runs("gce", "sym20", [0.46])]
+    (held,) = standings(rows, "calibrated", ["gce"], ["sym20"])
+    assert held.own.mean - held.other.mean == pytest.approx(0.04)
+    rows += runs("bce", "sym20", [0.47, 0.39, 0.41])
+    (held,) = standings(rows, "calibrated", ["gce", "bce"], ["sym20"])
+    assert held.rival == "bce", "nearer: .0167 behind, seed by seed"
+    found = [
+        *detections("calibrated", "error_probability", "sym20", [0.7, 0.5, 0.5]),
+        *detections("bce", "aum", "sym20", [0.6]),
+    ]
+    seven = next(
+        m for m in measures({"detection": found}, "synthetic-4000", "compact") if m.asked.startswith("highest average")
+    )
+    assert seven.came == "1 of 1"
+
+
+def test_the_readme_s_bold_is_the_highest_of_all_methods_and_that_one_is_listed():
+    rows = [*a_table(), *runs("mllsc", "clean", [0.7, 0.7]), *runs("calibrated", "clean", [0.6, 0.6])]
+    text = short_tables({"robustness": rows})
+    assert cells(text, "MLLSC") == ["**.700**", "–"]
+    assert cells(text, "MIRACL Audit, calibrated") == [".600", "**.475**"]
+
+
 def test_behind_names_whom_it_is_significantly_behind():
     rows = [*runs("calibrated", "sym20", [0.40, 0.41, 0.40, 0.41]), *runs("gce", "sym20", [0.45, 0.46, 0.46, 0.46])]
     assert behind(rows, "calibrated", ["gce"], ["sym20"], 0.05) == ["sym20: gce"]
