@@ -95,7 +95,7 @@ def test_a_method_that_corrects_nothing_leaves_everything_alone(cohort: Cohort) 
 def test_each_label_has_the_method_s_noise_rates_or_else_the_peer_s(cohort: Cohort, preset: str) -> None:
     made = made_round(cohort, preset, **{"method.multit.warm_up": 2, "method.multit.sample_epoch": 2})
     table, rates = label_table(made), made.fitted.rates
-    assert (rates is None) == (preset == "bce")
+    assert (rates is None) == (preset != "calibrated"), "MultiT's estimates weigh its loss and are nobody's to read"
     told = rates or made.fitted.method.setting.peer_reading.rates
     assert table["rho_plus"].to_pylist() == told.rho_plus.tolist()
     assert table["rho_minus"].to_pylist() == told.rho_minus.tolist()
