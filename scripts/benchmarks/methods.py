@@ -38,10 +38,15 @@ class Compared:
     preset: str = ""
     options: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def on_course(self) -> bool:
+        """Whether the default's optimiser trains it, which its own paper does not ask for."""
+        return set(COURSE) <= set(self.options)
+
 
 def _on_course(preset: str, title: str, version: str = "1") -> Compared:
-    """A method trained by the default's optimiser: what is left between the two is not the course's."""
-    return Compared(f"{title}, the default's course", version, preset=preset, options=COURSE)
+    """A method trained by the default's optimiser and steps: what is left between the two is not the course's."""
+    return Compared(f"{title}, the default's course", version, preset=preset, options=COURSE + ALIKE)
 
 
 METHODS: dict[str, Compared] = {
@@ -51,19 +56,27 @@ METHODS: dict[str, Compared] = {
     "focal": Compared("Focal"),
     "focal_course": _on_course("focal", "Focal"),
     "asl": Compared("ASL"),
+    "asl_course": _on_course("asl", "ASL"),
     "gce": Compared("GCE"),
     "gce_course": _on_course("gce", "GCE"),
     "mllsc": Compared("MLLSC"),
+    "mllsc_course": _on_course("mllsc", "MLLSC"),
     "multit": Compared("MultiT"),
+    "multit_course": _on_course("multit", "MultiT"),
     "medfuse": Compared("MedFuse"),
+    "medfuse_course": _on_course("medfuse", "MedFuse"),
     "m3care": Compared("M3Care"),
+    "m3care_course": _on_course("m3care", "M3Care"),
     "linc": Compared("LiNC", "2"),
     "linc_course": _on_course("linc", "LiNC", "2"),
     "dfd": Compared("DFD", "2"),
+    "dfd_course": _on_course("dfd", "DFD", "2"),
     "released": Compared("MIRACL, released code"),
     "paper": Compared("MIRACL, paper's text"),
     "paper_batch": Compared("MIRACL, paper's text, batch of the others", preset="paper", options=ALIKE),
+    "paper_course": _on_course("paper", "MIRACL, paper's text"),
     "miracl": Compared("MIRACL, class-oriented", "2"),
+    "miracl_course": _on_course("miracl", "MIRACL, class-oriented", "2"),
     "calibrated": Compared("MIRACL Audit, calibrated"),
     "regression": Compared("logistic regression", kind="regression"),
 }

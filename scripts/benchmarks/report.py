@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from scripts.benchmarks.ablation import VARIANTS
-from scripts.benchmarks.methods import COURSE, METHODS
+from scripts.benchmarks.methods import METHODS
 from scripts.benchmarks.rows import Row
 from scripts.benchmarks.standing import (
     BASE,
@@ -103,7 +103,7 @@ def _robustness(course: Course, rows: list[Row], default: str) -> list[str]:
 
 def _on_one_course(rows: Sequence[Row], default: str, noises: Sequence[str]) -> list[str]:
     """The gap's shares where BCE at both its ends is trained by the default's optimiser, as these methods are."""
-    alike = [m for m in _methods(rows) if m == default or (m in METHODS and METHODS[m].options == COURSE)]
+    alike = [m for m in _methods(rows) if m == default or (m in METHODS and METHODS[m].on_course)]
     lines = [
         [_title(m), *(figure(gap_closed(rows, m, n, ON_COURSE), 2) for n in noises)] for m in alike if m != ON_COURSE
     ]
