@@ -83,7 +83,7 @@ def reasons(
     name = label_name or "this label"
     found = [
         *_of_visits(strip, observed, name),
-        *_of_notes(evidence, observed),
+        *_of_notes(evidence, panel, observed),
         *_of_panel(panel, observed, config),
         *_of_training(columns, observed, config),
         *_of_modalities(columns, config),
@@ -132,7 +132,11 @@ def _of_visits(strip: Strip | None, observed: int, name: str) -> list[Reason]:
     return []
 
 
-def _of_notes(evidence: pd.DataFrame | None, observed: int) -> list[Reason]:
+_NAMED, _NOT_NAMED = "named_in_notes", frozenset({"denied_in_notes", "doubted_in_notes", "named_as_past"})
+
+
+def _of_notes(evidence: pd.DataFrame | None, panel: PanelResult | None, observed: int) -> list[Reason]:
+    """Say what the trainer's terms say, unless the panel, which knows doubt and the past, reads them otherwise."""
     if evidence is None or evidence.empty:
         return []
     rows = evidence[(evidence["kind"] == "note") & (evidence["method"] == "term")]
@@ -141,6 +145,9 @@ def _of_notes(evidence: pd.DataFrame | None, observed: int) -> list[Reason]:
     negated = rows["negated"].fillna(False).astype(bool)
     named, denied = int((~negated).sum()), int(negated.sum())
     if named and not observed:
+        judged = {finding.rule for finding in panel.findings} if panel is not None else set()
+        if _NAMED not in judged and judged & _NOT_NAMED:
+            return []
         tail = "" if denied else " and does not negate it"
         return [Reason(f"the note names it{tail}", 0.85 if not denied else 0.5, "evidence.negated")]
     if denied and not named and observed:

@@ -113,6 +113,19 @@ def test_a_reason_goes_when_the_visit_the_note_or_the_finding_changes(
     assert text not in texts(QUIET, **silent)
 
 
+def judged(*rules: str) -> PanelResult:
+    findings = tuple(Finding(rule, "words", "neutral", "notes.text", ()) for rule in rules)
+    return PanelResult("copd", 1, (PanelItem("history", "", "value", "", (), "neutral", findings, (), (), False),), "")
+
+
+@pytest.mark.parametrize("rule", ["denied_in_notes", "doubted_in_notes", "named_as_past"])
+def test_mentions_that_the_panel_reads_as_denied_doubted_or_past_do_not_name_it(rule: str) -> None:
+    named = "the note names it and does not negate it"
+    assert texts(QUIET, evidence=terms(False), panel=judged(rule)) == []
+    assert texts(QUIET, evidence=terms(False), panel=judged(rule, "named_in_notes")) == [named]
+    assert texts(QUIET, evidence=terms(False), panel=judged("map_low")) == [named]
+
+
 @pytest.mark.parametrize(
     ("speaks", "silent", "text"),
     [
