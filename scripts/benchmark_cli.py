@@ -309,3 +309,40 @@ def benchmark_sources(
         chosen = _names(variants, sources.QUICK_VARIANTS if quick else tuple(sources.VARIANTS))
         columns = _names(scenarios, sources.QUICK_SCENARIOS if quick else tuple(sources.SCENARIOS))
         measure(sources.jobs(plan, chosen, columns), sources.run, how, sources.markdown, digest=sources.digest)
+
+
+@benchmark_app.command("evidence")
+def benchmark_evidence(
+    methods: MethodsOption = "",
+    seeds: SeedsOption = 3,
+    size: SizeOption = "compact",
+    epochs: EpochsOption = 30,
+    cohort: CohortOption = "eicu-demo",
+    stays: StaysOption = 4000,
+    data: DataOption = None,
+    device: DeviceOption = "cpu",
+    workers: WorkersOption = None,
+    rows: RowsOption = None,
+    cache: CacheOption = DEFAULT_CACHE,
+    out: OutOption = None,
+    quick: QuickOption = False,
+    changed: ChangedOption = False,
+) -> None:
+    """Ask charts, by the review page's own rules, about the labels that a method changes or would have read first.
+
+    Example: miracl benchmark evidence --data /data/eicu-demo --seeds 3
+    """
+    try:
+        from scripts.benchmarks import evidence
+        from scripts.benchmarks.command import measure
+        from scripts.benchmarks.scene import digest
+    except ModuleNotFoundError as error:
+        needs_trainer(error)
+    with ExitStack() as stack:
+        chosen = _names(methods, evidence.QUICK_METHODS if quick else evidence.METHODS)
+        cohort = "synthetic" if quick else cohort
+        plan = _plan(
+            chosen, (evidence.noise_of(cohort),), seeds, size, epochs, cohort, stays, data, device, cache, quick
+        )
+        how = _measuring(rows, out, workers, changed, quick, plan.place.device, stack)
+        measure(evidence.jobs(plan), evidence.run, how, evidence.markdown, digest=digest)

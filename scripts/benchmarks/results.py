@@ -14,6 +14,7 @@ from core.errors import RunError
 from core.fileio import replacing
 from core.noise.settings import SEVEN
 from scripts.benchmarks.cohorts import EICU
+from scripts.benchmarks.evidence import markdown as evidence_markdown
 from scripts.benchmarks.figures import write_figures
 from scripts.benchmarks.machine import commit
 from scripts.benchmarks.measures import measures, measures_markdown
@@ -52,6 +53,7 @@ WRITERS = {
     "detection": ("Detection", detection_markdown),
     "ablation": ("Ablation", ablation_markdown),
     "repair": ("Repair", repair_markdown),
+    "evidence": ("What charts say", evidence_markdown),
     "sources": ("Several label sources", sources_markdown),
     "cost": ("Cost", cost_markdown),
 }

@@ -118,6 +118,16 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             }.items()
         )
     ),
+    "evidence": pa.schema(
+        list(
+            {
+                **_KEY,
+                **{name: pa.string() for name in ("group", "role", "label")},
+                **_counts("n", "n_read", "supported", "measured", "contradicted", "history_known", "history_named"),
+                **_MACHINE,
+            }.items()
+        )
+    ),
     "cost": pa.schema(
         list(
             {
