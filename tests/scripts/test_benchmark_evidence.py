@@ -16,6 +16,8 @@ from scripts.benchmarks.rows import read_rows, write_rows
 from scripts.benchmarks.runner import Place
 from tests.scripts.benchmark_rows import row
 
+from .conftest import call_miracl
+
 OBSERVED = np.array([[0, 1], [0, 1], [1, 0], [0, 0]], np.uint8)
 MEMBER = np.array([[1, 1], [1, 1], [1, 1], [1, 0]], np.bool_)
 
@@ -85,6 +87,17 @@ def test_shares_of_other_pairs_are_weighed_as_the_own_ones_have_labels() -> None
 def test_methods_that_change_no_label_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="methods among paper"):
         evidence.jobs(Plan(("bce",), ("recorded",), range(1), "eicu-demo", "compact", 30, Place(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [([], "the eICU demo's folder"), (["--quick", "--methods", "gce"], "methods among paper, miracl, calibrated")],
+)
+def test_the_verb_refuses_in_one_line(options: list[str], says: str) -> None:
+    done = call_miracl("benchmark", "evidence", *options)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_run_reads_charts_of_its_pairs_and_of_others_beside_them(
