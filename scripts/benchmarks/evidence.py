@@ -223,10 +223,10 @@ def markdown(made: Sequence[Row]) -> str:
             ]
         return parts
 
-    return sections(made, write)
+    return sections(made, write, cohorts={EICU: "eICU demo, labels as recorded"})
 
 
-def _runs(mine: Sequence[Row]) -> Iterable[tuple[str, str, list[list[Row]]]]:
+def by_method_and_group(mine: Sequence[Row]) -> Iterable[tuple[str, str, list[list[Row]]]]:
     """Method, group and rows by seed."""
     for method in METHODS:
         for name in GROUPS:
@@ -247,14 +247,14 @@ def _cell(runs: Sequence[Sequence[Row]], role: str, counted: str, out_of: str = 
 
 
 def _lines(mine: Sequence[Row]) -> Iterable[list[str]]:
-    for method, name, runs in _runs(mine):
+    for method, name, runs in by_method_and_group(mine):
         count = average([sum(row["n"] for row in run if row["role"] == OWN) for run in runs])
         cells = [_cell(runs, role, counted) for counted in COUNTED for role in (OWN, ALIKE, OTHERWISE)]
         yield [method_title(method), GROUPS[name], f"{count or 0:,.0f}", *cells]
 
 
 def _history_lines(mine: Sequence[Row]) -> Iterable[list[str]]:
-    for method, name, runs in _runs(mine):
+    for method, name, runs in by_method_and_group(mine):
         cells = [_cell(runs, role, "history_named", "history_known") for role in (OWN, ALIKE, OTHERWISE)]
         if cells[0] != NONE:
             yield [method_title(method), GROUPS[name], *cells]

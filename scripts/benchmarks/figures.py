@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from core.fileio import replacing
+from scripts.benchmarks import evidence
 from scripts.benchmarks.portrait import METRICS, Histogram, Mixture, Portrait
 from scripts.benchmarks.report_finding import detector_title
 from scripts.benchmarks.rows import Row
@@ -76,8 +77,9 @@ def write_figures(
 ) -> dict[Path, str]:
     """Draw what the rows and portraits allow, as SVG files in a folder; what was written, each with its caption."""
     out.mkdir(parents=True, exist_ok=True)
-    robustness, detection, repair = (
-        next(iter(courses(tables.get(name, [])).values()), []) for name in ("robustness", "detection", "repair")
+    robustness, detection, repair, charts = (
+        next(iter(courses(tables.get(name, [])).values()), [])
+        for name in ("robustness", "detection", "repair", evidence.TABLE)
     )
     drawn: dict[str, tuple[Figure | None, str]] = {}
     with rc_context(SETTINGS):
@@ -90,6 +92,10 @@ def write_figures(
         drawn["map_by_epoch"] = map_by_epoch(robustness), "Test mAP by epoch, mean over seeds ± standard deviation"
         drawn["precision_recall"] = precision_recall(detection), "Precision of flags by the share of wrong labels found"
         drawn["repair"] = repair_curves(repair), "Errors removed by pairs read, in each order"
+        drawn["evidence"] = (
+            charts_say(charts),
+            "Pairs that a finding in the chart speaks for, by what a method made of them",
+        )
         there = {name: (figure, told) for name, (figure, told) in drawn.items() if figure is not None}
         return {save(figure, out / f"{name}.svg"): told for name, (figure, told) in there.items()}
 
@@ -297,6 +303,40 @@ def repair_curves(rows: Sequence[Row]) -> Figure | None:
         ax.set_title(noise_title(noise))
         ax.set_xlabel("pairs read")
     axes[0].set_ylabel("errors removed")
+    _shared_legend(figure, axes, columns=3)
+    return figure
+
+
+ROLES = {
+    evidence.OWN: ("the method's pairs", "o", TEAL, TEAL),
+    evidence.ALIKE: ("others recorded alike", "s", OCHRE, "white"),
+    evidence.OTHERWISE: ("recorded the other way", "^", PLUM, "white"),
+}
+
+
+def charts_say(rows: Sequence[Row]) -> Figure | None:
+    """Share of pairs that a finding supports, a panel for each way in which a method points to them."""
+    told = list(evidence.by_method_and_group(rows))
+    names = [name for name in evidence.GROUPS if any(group == name for _, group, _ in told)]
+    if not names:
+        return None
+    methods = [m for m in reversed(evidence.METHODS) if any(method == m for method, _, _ in told)]
+    figure = Figure(figsize=(9.2, 1.5 + 0.32 * len(methods)), layout="constrained")
+    axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for ax, name in zip(axes, names, strict=True):
+        for method, group, runs in told:
+            if group == name:
+                shares = {role: evidence.mean_share(runs, role, "supported") for role in ROLES}
+                known = {role: value for role, value in shares.items() if value is not None}
+                ax.plot([min(known.values()), max(known.values())], [methods.index(method)] * 2, color=LINE, zorder=1)
+                for role, value in known.items():
+                    label, marker, edge, face = ROLES[role]
+                    ax.plot(value, methods.index(method), marker, color=edge, markerfacecolor=face, label=label)
+        ax.set_title(evidence.GROUPS[name].replace(", ", ",\n"), fontsize=8)
+        ax.set_xlim(0, 1)
+        ax.set_xlabel("supported")
+        ax.set_yticks(range(len(methods)), [method_title(method) for method in methods])
+        ax.set_ylim(-0.6, len(methods) - 0.4)
     _shared_legend(figure, axes, columns=3)
     return figure
 

@@ -41,9 +41,13 @@ class Course:
     @property
     def title(self) -> str:
         """As a sentence spells it."""
+        return self.titled(COHORTS)
+
+    def titled(self, cohorts: Mapping[str, str]) -> str:
+        """The same with other names of cohorts."""
         name, _, stays = self.cohort.rpartition("-")
         known = f"synthetic cohort, {int(stays):,} stays" if name == "synthetic" and stays.isdigit() else self.cohort
-        return f"{COHORTS.get(self.cohort, known)}, {self.size} size, {self.epochs} epochs"
+        return f"{cohorts.get(self.cohort, known)}, {self.size} size, {self.epochs} epochs"
 
     @property
     def against(self) -> str:
@@ -162,13 +166,17 @@ def several_options(rows: Iterable[Row]) -> list[str]:
 
 
 def sections(
-    rows: Sequence[Row], write: Callable[[Course, list[Row]], list[str]], versions: Mapping[str, str] = VERSIONS
+    rows: Sequence[Row],
+    write: Callable[[Course, list[Row]], list[str]],
+    versions: Mapping[str, str] = VERSIONS,
+    cohorts: Mapping[str, str] = COHORTS,
 ) -> str:
-    """One heading a cohort, size and number of epochs."""
+    """One heading a cohort (spelled as in `cohorts`), size and number of epochs."""
     parts = []
     for course, mine in courses(rows, versions).items():
+        title = course.titled(cohorts)
         parts += [
-            f"### {course.title if course.recorded else course.title.capitalize()}",
+            f"### {title if course.recorded else title.capitalize()}",
             *write(course, mine),
             f"Made by: {made_by(mine)}",
         ]

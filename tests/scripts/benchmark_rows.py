@@ -26,3 +26,17 @@ def runs(method: str, noise: str, maps: list[float], **given: Any) -> list[dict[
     return [
         row(method=method, noise=noise, seed=seed, map=value, chance=0.18, **given) for seed, value in enumerate(maps)
     ]
+
+
+def chart_rows() -> list[dict[str, Any]]:
+    """Two labels: 30 and 10 own pairs, .5 and .1 of them supported; others of the first .2, of the second .4."""
+    counts = [
+        ("own", "a", 30, 30, 15), ("own", "b", 10, 10, 1), ("alike", "a", 900, 60, 12), ("alike", "b", 50, 50, 20),
+        ("otherwise", "a", 5, 5, 4), ("otherwise", "b", 0, 0, 0),
+    ]  # fmt: skip
+    plain = row("evidence", cohort="eicu-demo", method="calibrated", noise="recorded", group="added")
+    plain |= {"measured": 0, "contradicted": 0, "history_known": 0, "history_named": 0}
+    return [
+        {**plain, "role": role, "label": label, "n": n, "n_read": read, "supported": told}
+        for role, label, n, read, told in counts
+    ]

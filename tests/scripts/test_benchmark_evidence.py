@@ -14,7 +14,7 @@ from scripts.benchmarks.evidence import ALIKE, OTHERWISE, OWN
 from scripts.benchmarks.robustness import Plan, quick
 from scripts.benchmarks.rows import read_rows, write_rows
 from scripts.benchmarks.runner import Place
-from tests.scripts.benchmark_rows import row
+from tests.scripts.benchmark_rows import chart_rows
 
 from .conftest import call_miracl
 
@@ -58,21 +58,9 @@ def test_what_findings_say(monkeypatch: pytest.MonkeyPatch, findings: list[tuple
     assert tuple(evidence.found(chart, "shock", 1)[name] for name in evidence.COUNTED) == told
 
 
-def lines() -> list[dict[str, Any]]:
-    """Two labels: 30 and 10 own pairs, .5 and .1 of them supported; others of the first .2, of the second .4."""
-    counts = [(OWN, "a", 30, 30, 15), (OWN, "b", 10, 10, 1), (ALIKE, "a", 900, 60, 12), (ALIKE, "b", 50, 50, 20),
-              (OTHERWISE, "a", 5, 5, 4), (OTHERWISE, "b", 0, 0, 0)]  # fmt: skip
-    plain = row("evidence", cohort="eicu-demo", method="calibrated", noise="recorded", group="added")
-    plain |= {"measured": 0, "contradicted": 0, "history_known": 0, "history_named": 0}
-    return [
-        {**plain, "role": role, "label": label, "n": n, "n_read": read, "supported": told}
-        for role, label, n, read, told in counts
-    ]
-
-
 def test_shares_of_other_pairs_are_weighed_as_the_own_ones_have_labels() -> None:
     """(30 · .2 + 10 · .4)/40 = .25, where 32 of the 110 read would be .29; a label without other pairs is left out."""
-    made = lines()
+    made = chart_rows()
     assert evidence.share(made, OWN, "supported") == pytest.approx(16 / 40)
     assert evidence.share(made, ALIKE, "supported") == pytest.approx(0.25)
     assert evidence.share(made, OTHERWISE, "supported") == pytest.approx(0.8)
@@ -80,6 +68,7 @@ def test_shares_of_other_pairs_are_weighed_as_the_own_ones_have_labels() -> None
     text = evidence.markdown(made)
     assert "| MIRACL Audit, calibrated | recorded absent, corrected to present | 40 | .40 | .25 | .80 |" in text
     assert "past history" not in text
+    assert "### eICU demo, labels as recorded, compact size" in text
     known = [one | ({"history_known": 4, "history_named": 3} if one["role"] == OWN else {}) for one in made]
     assert "| recorded absent, corrected to present | .75 | – | – |" in evidence.markdown(known)
 

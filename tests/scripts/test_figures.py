@@ -13,9 +13,9 @@ from core.selection.dynamics import LearningDynamics, correct_predictions
 from core.selection.mixture import MixtureConfig
 from core.selection.partition import select
 from core.traces import Traces
-from scripts.benchmarks.figures import write_figures
+from scripts.benchmarks.figures import charts_say, write_figures
 from scripts.benchmarks.portrait import draw_portrait, histogram, load_portraits, save_portrait
-from tests.scripts.benchmark_rows import row, runs
+from tests.scripts.benchmark_rows import chart_rows, row, runs
 
 WHICH = {"method": "bce", "noise": "sym20", "seed": 0, "cohort": "synthetic-300", "size": "compact", "commit": "0"}
 
@@ -87,16 +87,27 @@ def test_every_figure_is_drawn_and_is_the_same_bytes_again(portrait, tmp_path):
             for order in ("loss", "random")
             for k in (0, 100)
         ],
+        "evidence": chart_rows(),
     }
     first, again = (write_figures(tables, tmp_path / name, [portrait]) for name in ("a", "b"))
     assert [path.stem for path in first] == [
         "distributions_bce_sym20", "metric_courses_bce_sym20", "mixtures_bce_sym20", "map_by_epoch",
-        "precision_recall", "repair",
+        "precision_recall", "repair", "evidence",
     ]  # fmt: skip
     assert next(iter(first.values())) == "What pairs score at the end: BCE (FlexCare backbone), symmetric .2, seed 0"
     for path, other in zip(first, again, strict=True):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
         assert path.read_bytes() == other.read_bytes()
+
+
+def test_what_charts_say_stands_where_the_shares_are():
+    figure = charts_say(chart_rows())
+    (panel,) = figure.axes
+    marks = {line.get_label(): line.get_xdata()[0] for line in panel.lines if len(line.get_xdata()) == 1}
+    assert marks == {
+        "the method's pairs": pytest.approx(0.4), "others recorded alike": pytest.approx(0.25),
+        "recorded the other way": pytest.approx(0.8),
+    }  # fmt: skip
 
 
 def test_without_rows_there_are_no_figures(tmp_path):
