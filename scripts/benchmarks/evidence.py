@@ -13,8 +13,9 @@ import numpy as np
 
 from audit_store.chart import Chart
 from audit_store.panel import panel
+from core.detectors.registry import scores
 from core.errors import ConfigError
-from core.fit import fit
+from core.fit import Fitted, fit
 from core.metrics.harm import handed_out
 from core.training import choose_device
 from scripts.benchmarks import robustness
@@ -28,8 +29,8 @@ from scripts.benchmarks.scene import head, set_scene
 from scripts.benchmarks.tables import NONE, Course, average, figure, grouped, markdown_table, method_title, sections
 
 TABLE = "evidence"
-METHODS = ("paper", "miracl", "calibrated")
-"""Networks that correct labels."""
+METHODS = ("bce", "paper", "miracl", "calibrated")
+"""Networks that correct labels, and the plain one, which would have pairs read in the order of their loss."""
 QUICK_METHODS = ("calibrated",)
 
 FIRST = {0: 500, 1: 100}
@@ -99,7 +100,7 @@ def run(job: Job) -> Made:
         return read[stay, label]
 
     lines: list[Row] = []
-    for group in groups_of(observed, after, own_suspicion(fitted), member):
+    for group in groups_of(observed, after, order_of(job, fitted), member):
         for role, pairs in beside(group, observed, member).items():
             for label in np.flatnonzero(group.chosen.any(0)):
                 there = np.flatnonzero(pairs[:, label])
@@ -118,6 +119,11 @@ def run(job: Job) -> Made:
                 )
     top = head(job, packed.fingerprint, began)
     return {TABLE: [{**top, **line} for line in lines] or [{**top, "group": "none", "role": OWN}]}
+
+
+def order_of(job: Job, fitted: Fitted) -> np.ndarray:
+    """What a method would have read first: its own suspicion, of the plain network the mean loss [stays, labels]."""
+    return scores(fitted.traces, ("loss",))["loss"] if job.method == "bce" else own_suspicion(fitted)
 
 
 COUNTED = ("supported", "measured", "contradicted")
@@ -212,7 +218,7 @@ def markdown(made: Sequence[Row]) -> str:
             "(*supported*), for which one that speaks for it is more than its name in the record (*measured*), and of "
             "which a finding speaks against it and none for it (*contradicted*). Beside each: other pairs of the same "
             "labels, recorded *alike* and *otherwise*, weighed by label as the method's own are; of a label with more "
-            f"than {READ} pairs, {READ} are drawn. Mean over seeds.",
+            f"than {READ} pairs, {READ} are drawn. Mean over seeds. The plain network's order is that of its mean loss.",
             markdown_table(head_line, _lines(mine)),
         ]
         if histories:
