@@ -218,7 +218,7 @@ def markdown(made: Sequence[Row]) -> str:
             "(*supported*), for which one that speaks for it is more than its name in the record (*measured*), and of "
             "which a finding speaks against it and none for it (*contradicted*). Beside each: other pairs of the same "
             "labels, recorded *alike* and *otherwise*, weighed by label as the method's own are; of a label with more "
-            f"than {READ} pairs, {READ} are drawn. Mean over seeds. The order of the plain network is of its mean loss.",
+            f"than {READ} pairs, {READ} are drawn. Mean over seeds. The plain network orders by its mean loss.",
             markdown_table(head_line, _lines(mine)),
         ]
         if histories:
