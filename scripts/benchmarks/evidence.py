@@ -19,7 +19,7 @@ from core.fit import Fitted, fit
 from core.metrics.harm import handed_out
 from core.training import choose_device
 from scripts.benchmarks import robustness
-from scripts.benchmarks.charted import ILLNESSES, charted
+from scripts.benchmarks.charted import ILLNESSES, charted, history_file
 from scripts.benchmarks.cohorts import EICU, RECORDED
 from scripts.benchmarks.fits import own_suspicion
 from scripts.benchmarks.robustness import Plan
@@ -64,8 +64,10 @@ def jobs(plan: Plan) -> list[Job]:
     Raises
     ------
     ConfigError
-        On a method that says nothing of labels.
+        On a method that says nothing of labels, or where the demo's past histories are not there.
     """
+    if plan.cohort == EICU:
+        history_file(plan.place.data)
     for name in plan.methods:
         if name not in METHODS:
             raise ConfigError(f"methods among {', '.join(METHODS)}", repr(name), "leave it out or spell it so")

@@ -75,12 +75,16 @@ def test_shares_of_other_pairs_are_weighed_as_the_own_ones_have_labels() -> None
 
 def test_other_methods_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="methods among bce, paper"):
-        evidence.jobs(Plan(("gce",), ("recorded",), range(1), "eicu-demo", "compact", 30, Place(tmp_path)))
+        evidence.jobs(Plan(("gce",), ("sym20",), range(1), "synthetic-100", "compact", 30, Place(tmp_path)))
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [([], "the eICU demo's folder"), (["--quick", "--methods", "gce"], "methods among bce, paper, miracl, calibrated")],
+    [
+        ([], "the eICU demo's folder"),
+        (["--data", "tests"], "pastHistory"),
+        (["--quick", "--methods", "gce"], "methods among bce, paper, miracl, calibrated"),
+    ],
 )
 def test_the_verb_refuses_in_one_line(options: list[str], says: str) -> None:
     done = call_miracl("benchmark", "evidence", *options)
